@@ -1,0 +1,140 @@
+"""What an upload and an event are: frozen rows, and the table of the states an upload can be in.
+
+This module imports nothing of ours; every other layer may import it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+
+class UploadStatus(StrEnum):
+    """Where an upload stands. Only `UPLOADING` takes bytes; only `FINISHED` can be downloaded."""
+
+    UPLOADING = "uploading"
+    COMPLETING = "completing"
+    FINISHED = "finished"
+    FAILED = "failed"
+    TERMINATED = "terminated"
+    EXPIRED = "expired"
+
+
+TRANSITIONS: Final[Mapping[UploadStatus, frozenset[UploadStatus]]] = MappingProxyType(
+    {
+        UploadStatus.UPLOADING: frozenset(
+            {
+                UploadStatus.COMPLETING,
+                UploadStatus.FINISHED,
+                UploadStatus.FAILED,
+                UploadStatus.TERMINATED,
+                UploadStatus.EXPIRED,
+            }
+        ),
+        # DELETE waits for the end of `completing`; a finisher ends it one way or the other.
+        UploadStatus.COMPLETING: frozenset({UploadStatus.FINISHED, UploadStatus.FAILED}),
+        UploadStatus.FINISHED: frozenset({UploadStatus.TERMINATED}),
+        UploadStatus.FAILED: frozenset(),
+        UploadStatus.TERMINATED: frozenset(),
+        UploadStatus.EXPIRED: frozenset(),
+    }
+)
+"""Every transition there is. Adapters and the lifecycle obey it; a test compares their statements with it."""
+
+GONE: Final[frozenset[UploadStatus]] = frozenset(
+    {UploadStatus.FAILED, UploadStatus.TERMINATED, UploadStatus.EXPIRED}
+)
+"""States that answer 410 until the row is purged, and 404 after."""
+
+
+def sources_of(target: UploadStatus) -> frozenset[UploadStatus]:
+    """The states from which `target` may be reached."""
+    return frozenset(source for source, targets in TRANSITIONS.items() if target in targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One upload as the store last committed it.
+
+    Attributes:
+        id: 32 lower-case hex digits, 128 random bits.
+        status: see `UploadStatus`.
+        upload_offset: bytes that are durable and counted, `0 <= upload_offset <= upload_length`; equal to the
+            length only when `status` is finished.
+        upload_length: bytes of the whole upload; None while deferred.
+        upload_metadata: the raw `Upload-Metadata` value exactly as sent; None when the header was absent.
+        writer: random id of the request that may append; None when no request does.
+        created_at: when the row was made, by the store's clock.
+        expires_at: when an unfinished upload may be removed; None for never.
+        ended_at: when the status became one that takes no more bytes.
+        as_of: the store's clock when this row was read: what `expires_at` is to be compared with.
+    """
+
+    id: str
+    status: UploadStatus
+    upload_offset: int
+    upload_length: int | None
+    upload_metadata: str | None
+    writer: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    ended_at: datetime | None
+    as_of: datetime
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the upload is past its expiry, swept already or not. Finished uploads never are."""
+        if self.status is UploadStatus.EXPIRED:
+            return True
+        overdue = self.expires_at is not None and self.expires_at <= self.as_of
+        return self.status is UploadStatus.UPLOADING and overdue
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the answer to every request for it is 410."""
+        return self.status in GONE or self.is_expired
+
+
+class EventType(StrEnum):
+    """The kinds of events; the values are the CloudEvents `type` and the SSE `event` field."""
+
+    CREATED = "upload.created"
+    FINISHED = "upload.finished"
+    TERMINATED = "upload.terminated"
+    EXPIRED = "upload.expired"
+    FAILED = "upload.failed"
+
+
+EVENT_NAMESPACE: Final = uuid.UUID("6f1d3f6e-3c0b-5d6a-9a39-2f3f0c7f1a55")
+"""Namespace of event ids: never change it, or redelivered events get new ids."""
+
+
+def event_id(upload_id: str, event_type: EventType) -> str:
+    """The one stable id that an event has in every delivery (UUIDv5 of upload and kind)."""
+    return str(uuid.uuid5(EVENT_NAMESPACE, f"{upload_id}:{event_type}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to an upload, written by the transaction that made it happen.
+
+    Attributes:
+        id: the same in every delivery; receivers deduplicate by it.
+        type: see `EventType`.
+        upload_id: the upload that it is about.
+        data: JSON-compatible facts: `upload_length`, `upload_offset`, `upload_metadata` (raw), `metadata` (parsed).
+        time: when the transaction ran, by the store's clock.
+        position: place in the order that readers see, from 1; None until the relay has numbered it.
+    """
+
+    id: str
+    type: EventType
+    upload_id: str
+    data: Mapping[str, Any]
+    time: datetime
+    position: int | None = None

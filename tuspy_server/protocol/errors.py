@@ -1,0 +1,311 @@
+"""Errors that know their answer: HTTP status, stable code, headers.
+
+The status chooses the client's next move. By default tus-js-client retries 5xx, 409 and 423 on PATCH, gives up on other
+4xx, and starts from zero after any failed HEAD but 423. So an error is grouped by what its client should do next.
+A message never holds what the client sent: it is written into logs and answers as it is.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+TUS_VERSION = "1.0.0"
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class TusError(Exception):
+    """Base of all answers that are not a success.
+
+    Attributes:
+        status: HTTP status.
+        code: stable, machine-readable name; part of the public interface.
+        closes: whether the connection must be closed, because a body that was announced is not read to its end.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    closes: ClassVar[bool] = False
+
+    def headers(self) -> Headers:
+        """Headers that the answer carries besides those of every answer."""
+        return ()
+
+
+# --- the request is wrong: mend it --------------------------------------------------------------------------------
+
+
+class FixRequest(TusError):
+    """4xx that a client does not retry."""
+
+
+class InvalidHeader(FixRequest):
+    """400: a header is missing, malformed, doubled or contradicts another."""
+
+    status = 400
+    code = "invalid_header"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+
+
+class InvalidMetadata(InvalidHeader):
+    """400: `Upload-Metadata` breaks its grammar."""
+
+    code = "invalid_metadata"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Upload-Metadata", reason)
+
+
+class UnknownChecksumAlgorithm(InvalidHeader):
+    """400: tus 1.0.0, Checksum: the server does not support the algorithm."""
+
+    code = "unknown_checksum_algorithm"
+
+    def __init__(self) -> None:
+        super().__init__("Upload-Checksum", "unknown algorithm; see Tus-Checksum-Algorithm")
+
+
+class NotDownloadable(FixRequest):
+    """403: downloads are switched off."""
+
+    status = 403
+    code = "downloads_off"
+
+    def __init__(self) -> None:
+        super().__init__("this server does not serve downloads")
+
+
+class UploadNotFound(FixRequest):
+    """404: no such upload, or one of somebody else's (I9: the two cannot be told apart)."""
+
+    status = 404
+    code = "upload_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no such upload")
+
+
+class MethodNotAllowed(FixRequest):
+    """405: the resource has no such method; `Allow` lists those that it has (RFC 9110 15.5.6)."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__("method not allowed here")
+        self.allowed = allowed
+
+    def headers(self) -> Headers:
+        return (("Allow", ", ".join(self.allowed)),)
+
+
+class UploadGone(FixRequest):
+    """410: the upload was there and has been terminated, has expired, or has failed."""
+
+    status = 410
+    code = "upload_gone"
+
+    def __init__(self) -> None:
+        super().__init__("the upload is gone")
+
+
+class UnsupportedVersion(FixRequest):
+    """412: `Tus-Resumable` is absent or names another version; the request is not processed (tus 1.0.0, Core)."""
+
+    status = 412
+    code = "unsupported_version"
+
+    def __init__(self) -> None:
+        super().__init__(f"Tus-Resumable must be {TUS_VERSION}")
+
+    def headers(self) -> Headers:
+        return (("Tus-Version", TUS_VERSION),)
+
+
+class UploadTooLarge(FixRequest):
+    """413: more bytes than the upload's length, the server's `Tus-Max-Size`, or another limit allows."""
+
+    status = 413
+    code = "upload_too_large"
+
+
+class WrongContentType(FixRequest):
+    """415: tus 1.0.0, PATCH: all requests MUST use `Content-Type: application/offset+octet-stream`."""
+
+    status = 415
+    code = "wrong_content_type"
+
+    def __init__(self) -> None:
+        super().__init__("Content-Type must be application/offset+octet-stream")
+
+
+class RangeNotSatisfiable(FixRequest):
+    """416: the range lies outside the file (RFC 9110 15.5.17)."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+    def __init__(self, total_bytes: int) -> None:
+        super().__init__("the range lies outside the file")
+        self.total_bytes = total_bytes
+
+    def headers(self) -> Headers:
+        return (("Content-Range", f"bytes */{self.total_bytes}"),)
+
+
+class HeadersTooLarge(FixRequest):
+    """431: a header, or all of them together, pass the server's limit (RFC 6585 5)."""
+
+    status = 431
+    code = "headers_too_large"
+
+
+# --- the state has moved on: look again, send again ----------------------------------------------------------------
+
+
+class Resend(TusError):
+    """Statuses after which clients ask for the offset and go on."""
+
+
+class OffsetMismatch(Resend):
+    """409: `Upload-Offset` is not the upload's offset (tus 1.0.0, PATCH). The answer tells the true one."""
+
+    status = 409
+    code = "offset_mismatch"
+
+    def __init__(self, upload_offset: int) -> None:
+        super().__init__("Upload-Offset is not the offset of the upload")
+        self.upload_offset = upload_offset
+
+    def headers(self) -> Headers:
+        return (("Upload-Offset", str(self.upload_offset)),)
+
+
+class NotFinished(Resend):
+    """409: only a finished upload can be downloaded."""
+
+    status = 409
+    code = "upload_not_finished"
+
+    def __init__(self) -> None:
+        super().__init__("the upload is not finished")
+
+
+class UploadBusy(Resend):
+    """423: another request holds the upload, or (on HEAD) trouble that passes: ask again in a moment."""
+
+    status = 423
+    code = "upload_busy"
+
+    def __init__(self, reason: str = "another request is writing to the upload", retry_after_seconds: int = 1) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+    def headers(self) -> Headers:
+        return (("Retry-After", str(self.retry_after_seconds)),)
+
+
+class WriterFenced(UploadBusy):
+    """423: a newer request has taken the upload over; this one changes nothing any more (I5)."""
+
+    code = "writer_fenced"
+
+    def __init__(self) -> None:
+        super().__init__("a newer request has taken the upload over")
+
+
+class ChecksumMismatch(Resend):
+    """460: the bytes are not those that `Upload-Checksum` names; they are discarded (tus 1.0.0, Checksum)."""
+
+    status = 460
+    code = "checksum_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("the body does not match Upload-Checksum")
+
+
+# --- the server is in trouble: try later ---------------------------------------------------------------------------
+
+
+class TryLater(TusError):
+    """5xx with `Retry-After`; clients resume by themselves."""
+
+    status = 503
+    code = "unavailable"
+    retry_after_seconds: ClassVar[int] = 5
+
+    def headers(self) -> Headers:
+        return (("Retry-After", str(self.retry_after_seconds)),)
+
+
+class Draining(TryLater):
+    """503: the server is shutting down; the next one takes over."""
+
+    code = "draining"
+    closes = True
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down")
+
+
+class BodyStalled(TryLater):
+    """503: no byte arrived for too long. Not 408: tus-js-client does not retry that."""
+
+    code = "body_stalled"
+    closes = True
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__("the request body stalled; what arrived is kept")
+
+
+class Overloaded(TryLater):
+    """503: all memory that the settings grant to bodies is in use."""
+
+    code = "overloaded"
+
+    def __init__(self) -> None:
+        super().__init__("too many uploads at once")
+
+
+class StoreUnavailable(TryLater):
+    """503: the database does not answer in time."""
+
+    code = "store_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("the database is not available")
+
+
+class StorageFault(TryLater):
+    """503: storage failed a call; nothing of it counts, the upload can go on from its offset."""
+
+    code = "storage_fault"
+
+    def __init__(self) -> None:
+        super().__init__("the storage failed; what was acknowledged is safe")
+
+
+class StorageFull(TryLater):
+    """507: no space is left; the upload goes on once there is."""
+
+    status = 507
+    code = "storage_full"
+    retry_after_seconds = 30
+
+    def __init__(self) -> None:
+        super().__init__("no space left; what was acknowledged is safe")
+
+
+# --- not answers ---------------------------------------------------------------------------------------------------
+
+
+class BytesMissing(Exception):
+    """Storage holds fewer bytes than the row counts: the upload has failed. Becomes `UploadGone`."""
+
+
+class ClientDisconnected(Exception):
+    """The client went away in the middle of its body; nobody is left to answer."""
