@@ -1,0 +1,109 @@
+"""The system calls of the filesystem adapter, each made in a thread; and what their failures mean.
+
+Plain functions, so that a test can replace one of them by a call that fails (faults D01, D02).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from tuspy_server.protocol.errors import StorageFault, StorageFull, TryLater
+
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def translate(error: OSError) -> TryLater:
+    """The answer that an `OSError` of the storage becomes: 507 where space is short, else 503."""
+    return StorageFull() if error.errno in _NO_SPACE else StorageFault()
+
+
+class ShortWrite(OSError):
+    """A write that failed after some bytes had been taken: `written_bytes` of them."""
+
+    def __init__(self, error: OSError, written_bytes: int) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.written_bytes = written_bytes
+
+
+def write_at(descriptor: int, view: memoryview, position: int) -> None:
+    """Write the whole view; a disk that fills up takes a part and fails on the next call.
+
+    Raises:
+        ShortWrite: with the bytes that were taken.
+    """
+    written_bytes = 0
+    while written_bytes < len(view):
+        try:
+            written_bytes += os.pwrite(descriptor, view[written_bytes:], position + written_bytes)
+        except OSError as error:
+            raise ShortWrite(error, written_bytes) from error
+
+
+def make_durable(descriptor: int, folder: Path | None) -> None:
+    """Bytes and size of the file to the disk; with `folder`, the file's name in it too."""
+    os.fdatasync(descriptor)
+    if folder is not None:
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_at(path: Path, upload_offset: int, durable: bool) -> int:
+    """Open for appending at `upload_offset`; bytes past it, which no commit has counted, are cut off.
+
+    Raises:
+        FileNotFoundError: fewer bytes are there than the offset counts.
+    """
+    if upload_offset == 0:
+        if not path.parent.exists():
+            path.parent.mkdir(exist_ok=True)
+            if durable:
+                sync_folder(path.parent.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    else:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        stored_bytes = os.fstat(descriptor).st_size
+        if stored_bytes < upload_offset:
+            raise FileNotFoundError(errno.ENOENT, "the file is shorter than the offset")
+        if stored_bytes > upload_offset:
+            os.ftruncate(descriptor, upload_offset)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def remove(path: Path, durable: bool) -> None:
+    """Unlink; a file that is not there is removed already."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    if durable:
+        sync_folder(path.parent)
+
+
+def probe(folder: Path) -> None:
+    """Write, sync, read back and delete a small file."""
+    path = folder / f".probe-{os.getpid()}"
+    content = os.urandom(4096)
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fdatasync(file.fileno())
+        if path.read_bytes() != content:
+            raise OSError(errno.EIO, "read back other bytes than written")
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""Bytes of uploads in local files, one file an upload: `<folder>/<first two digits of the id>/<id>`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+from weakref import WeakValueDictionary
+
+from tuspy_server.pages import PagePool
+from tuspy_server.protocol.errors import BytesMissing, StorageFault
+from tuspy_server.stores.filesystem import calls
+from tuspy_server.stores.filesystem.writer import FileWriter
+
+READ_BYTES: Final = 256 << 10
+STORAGE_THREADS: Final = 8
+
+Result = TypeVar("Result")
+
+
+class FilesystemBlobStore:
+    """`ports.BlobStore` on a folder that one process holds (`FolderLock`)."""
+
+    def __init__(self, folder: Path, pool: PagePool, *, durable: bool = True, deadline_seconds: float = 60.0) -> None:
+        """`durable`: whether bytes that count have been synced to the disk; without it they survive kill -9 only."""
+        self._folder = folder
+        self._pool = pool
+        self._durable = durable
+        self._deadline_seconds = deadline_seconds
+        self._executor = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="tuspy-files")
+        self._writers: WeakValueDictionary[str, FileWriter] = WeakValueDictionary()
+
+    async def open(self) -> None:
+        """See the port."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    async def close(self) -> None:
+        """See the port."""
+        await asyncio.to_thread(self._executor.shutdown)
+
+    def path(self, upload_id: str) -> Path:
+        """Where an upload's bytes are. The id has passed the protocol's pattern: 32 hex digits, nothing else."""
+        return self._folder / upload_id[:2] / upload_id
+
+    async def open_writer(self, upload_id: str, upload_offset: int) -> FileWriter:
+        """See the port."""
+        path = self.path(upload_id)
+        await self._fence(upload_id)
+        try:
+            descriptor = await self._call(lambda: calls.open_at(path, upload_offset, self._durable), undo=os.close)
+        except FileNotFoundError as error:
+            raise BytesMissing from error
+        except OSError as error:
+            raise calls.translate(error) from error
+        writer = FileWriter(
+            descriptor=descriptor,
+            upload_offset=upload_offset,
+            folder=path.parent if upload_offset == 0 else None,
+            pool=self._pool,
+            executor=self._executor,
+            durable=self._durable,
+            deadline_seconds=self._deadline_seconds,
+        )
+        self._writers[upload_id] = writer
+        return writer
+
+    async def read(self, upload_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """See the port."""
+        try:
+            path = self.path(upload_id)
+            descriptor = await self._call(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC), undo=os.close)
+        except FileNotFoundError as error:
+            raise BytesMissing from error
+        try:
+            while start < stop:
+                position, count = start, min(READ_BYTES, stop - start)
+                block = await self._call(lambda at=position, most=count: os.pread(descriptor, most, at))
+                if not block:
+                    raise BytesMissing
+                start += len(block)
+                yield block
+        finally:
+            os.close(descriptor)
+
+    async def delete(self, upload_id: str) -> None:
+        """See the port."""
+        await self._fence(upload_id)
+        try:
+            await self._call(lambda: calls.remove(self.path(upload_id), self._durable))
+        except OSError as error:
+            raise calls.translate(error) from error
+
+    async def check(self) -> None:
+        """See the port."""
+        try:
+            await self._call(lambda: calls.probe(self._folder))
+        except OSError as error:
+            raise calls.translate(error) from error
+
+    async def _fence(self, upload_id: str) -> None:
+        earlier = self._writers.get(upload_id)
+        if earlier is not None:
+            await earlier.fence()
+
+    async def _call(
+        self, function: Callable[[], Result], undo: Callable[[Result], None] | None = None
+    ) -> Result:
+        """Run in a thread, with a deadline. The thread itself cannot be stopped: where nobody waits for its result any
+        more, `undo` takes it back."""
+        call = asyncio.get_running_loop().run_in_executor(self._executor, function)
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                return await asyncio.shield(call)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if undo is not None:
+                call.add_done_callback(lambda done: None if done.exception() else undo(done.result()))
+            if isinstance(error, TimeoutError):
+                raise StorageFault from error
+            raise

@@ -1,0 +1,194 @@
+"""The bytes of one request on their way into a file: pages fill while earlier ones are written by a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuspy_server.pages import LARGE_PAGE_BYTES, SMALL_PAGE_BYTES, PagePool
+from tuspy_server.protocol.errors import StorageFault, StorageFull, TusError, WriterFenced
+from tuspy_server.stores.filesystem import calls
+
+
+@dataclass(slots=True)
+class _Page:
+    memory: memoryview
+    filled: int = 0
+    written: int = 0
+
+
+class FileWriter:
+    """`ports.BlobWriter` on an open descriptor that it owns.
+
+    One write runs at a time, beside it at most one sync; pages are at most two. The calls run in threads that nothing
+    can cancel, so the descriptor and the pages are let go of only when the running calls have ended, whatever became of
+    the request.
+    """
+
+    def __init__(
+        self,
+        *,
+        descriptor: int,
+        upload_offset: int,
+        folder: Path | None,
+        pool: PagePool,
+        executor: Executor,
+        durable: bool,
+        deadline_seconds: float,
+    ) -> None:
+        """`folder` is set where the file's name in it may not be durable yet."""
+        self._descriptor = descriptor
+        self._written_offset = upload_offset
+        self._folder = folder
+        self._pool = pool
+        self._executor = executor
+        self._durable = durable
+        self._deadline_seconds = deadline_seconds
+        self._pages: deque[_Page] = deque()
+        self._next_page_bytes = SMALL_PAGE_BYTES
+        self._writing = False
+        self._running_calls = 0
+        self._waiters: list[asyncio.Future[None]] = []
+        self._failure: TusError | None = None
+        self._closing = False
+        self._closed = False
+
+    async def buffer(self) -> memoryview:
+        """See the port."""
+        while True:
+            self._raise_failure()
+            page = self._pages[-1] if self._pages else None
+            if page is not None and page.filled < len(page.memory):
+                return page.memory[page.filled :]
+            if len(self._pages) == 2:
+                await self._until(lambda: len(self._pages) < 2 or self._failure is not None)
+                continue
+            memory = self._pool.try_take(self._next_page_bytes) or await self._pool.take(SMALL_PAGE_BYTES)
+            # A client that fills one page is worth a large one.
+            self._next_page_bytes = LARGE_PAGE_BYTES
+            self._pages.append(_Page(memory))
+
+    def advance(self, count: int) -> None:
+        """See the port."""
+        self._pages[-1].filled += count
+        self._write_on()
+
+    async def sync(self) -> int:
+        """See the port. On a full disk it makes durable what the disk took, and returns that."""
+        target = self._written_offset + sum(page.filled - page.written for page in self._pages)
+        await self._until(lambda: self._written_offset >= target or self._failure is not None)
+        if not isinstance(self._failure, StorageFull):
+            self._raise_failure()
+        reached = self._written_offset
+        if self._durable:
+            folder, descriptor = self._folder, self._descriptor
+            await self._call(lambda: calls.make_durable(descriptor, folder))
+            self._folder = None
+        return reached
+
+    async def rollback(self, upload_offset: int) -> None:
+        """See the port."""
+        if isinstance(self._failure, WriterFenced):
+            return  # the newer writer has cut the file to what counts
+        self._failure = self._failure or StorageFault()
+        await self._until(lambda: self._running_calls == 0)
+        descriptor = self._descriptor
+        await self._call(lambda: os.ftruncate(descriptor, upload_offset))
+        self._written_offset = upload_offset
+
+    async def fence(self) -> None:
+        """End this writer for good: its running calls are awaited, every later one raises WriterFenced."""
+        self._failure = WriterFenced()
+        await self._until(lambda: self._running_calls == 0)
+
+    def close(self) -> None:
+        """See the port."""
+        self._closing = True
+        if self._running_calls or self._closed:
+            return
+        self._closed = True
+        os.close(self._descriptor)
+        while self._pages:
+            self._pool.give_back(self._pages.popleft().memory)
+
+    # --- calls in threads ----------------------------------------------------------------------------------------
+
+    def _write_on(self) -> None:
+        """Start the next write if none runs and there is something to write."""
+        if self._writing or self._failure is not None or self._closing or not self._pages:
+            return
+        page, position = self._pages[0], self._written_offset
+        view = page.memory[page.written : page.filled]
+        if not view:
+            return
+        self._writing = True
+        descriptor = self._descriptor
+        call = self._start(lambda: calls.write_at(descriptor, view, position))
+        call.add_done_callback(lambda done: self._write_ended(done, page, len(view)))
+
+    def _write_ended(self, done: asyncio.Future[None], page: _Page, view_bytes: int) -> None:
+        self._writing = False
+        error = done.exception()
+        if isinstance(error, calls.ShortWrite):
+            view_bytes = error.written_bytes
+            self._failure = self._failure or calls.translate(error)
+        elif error is not None:
+            view_bytes = 0
+            self._failure = self._failure or StorageFault()
+        self._written_offset += view_bytes
+        page.written += view_bytes
+        if page.written == len(page.memory):
+            self._pages.popleft()
+            self._pool.give_back(page.memory)
+        self._write_on()
+        self._call_ended()
+
+    async def _call(self, function: Callable[[], None]) -> None:
+        """Run a call. Its error poisons the writer: after a failed sync the kernel may have dropped the pages, and a
+        second one would report success for bytes that are lost (fault D01)."""
+        if self._closing:
+            raise WriterFenced
+        call = self._start(function)
+        call.add_done_callback(lambda _: self._call_ended())
+        await self._until(call.done)
+        error = call.exception()
+        if isinstance(error, OSError):
+            self._failure = StorageFault()
+            raise calls.translate(error) from error
+        if error is not None:
+            raise error
+
+    def _start(self, function: Callable[[], None]) -> asyncio.Future[None]:
+        self._running_calls += 1
+        return asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+    def _call_ended(self) -> None:
+        self._running_calls -= 1
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._closing:
+            self.close()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                while not condition():
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiters.append(waiter)
+                    await waiter
+        except TimeoutError as error:
+            self._failure = self._failure or StorageFault()
+            raise StorageFault from error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._closing:
+            raise WriterFenced

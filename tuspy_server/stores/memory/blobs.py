@@ -1,0 +1,111 @@
+"""Bytes of uploads in memory: `ports.BlobStore`, with the difference between written and durable that a disk has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from tuspy_server.protocol.errors import BytesMissing, WriterFenced
+
+BUFFER_BYTES = 64 << 10
+READ_BYTES = 256 << 10
+
+
+class Blob:
+    """The bytes of one upload. Those from `durable_bytes` on are lost by `MemoryBlobStore.crash`."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.durable_bytes = 0
+
+
+class MemoryBlobWriter:
+    """See `ports.BlobWriter`."""
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.fenced = False
+
+    async def buffer(self) -> memoryview:
+        """See the port."""
+        self._check()
+        return self._buffer
+
+    def advance(self, count: int) -> None:
+        """See the port."""
+        if not self.fenced:
+            self._blob.content += self._buffer[:count]
+
+    async def sync(self) -> int:
+        """See the port."""
+        self._check()
+        self._blob.durable_bytes = len(self._blob.content)
+        return self._blob.durable_bytes
+
+    async def rollback(self, upload_offset: int) -> None:
+        """See the port."""
+        if not self.fenced:
+            del self._blob.content[upload_offset:]
+            self._blob.durable_bytes = min(self._blob.durable_bytes, upload_offset)
+            self.fenced = True
+
+    def close(self) -> None:
+        """See the port."""
+        self.fenced = True
+
+    def _check(self) -> None:
+        if self.fenced:
+            raise WriterFenced
+
+
+class MemoryBlobStore:
+    """See `ports.BlobStore`."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, Blob] = {}
+        self._writers: dict[str, MemoryBlobWriter] = {}
+
+    async def open(self) -> None:
+        """See the port."""
+
+    async def close(self) -> None:
+        """See the port."""
+
+    def crash(self) -> None:
+        """What a power cut does: bytes that no sync has covered are gone, and so is every writer."""
+        for writer in self._writers.values():
+            writer.fenced = True
+        self._writers.clear()
+        for blob in self.blobs.values():
+            del blob.content[blob.durable_bytes :]
+
+    async def open_writer(self, upload_id: str, upload_offset: int) -> MemoryBlobWriter:
+        """See the port."""
+        self._fence(upload_id)
+        blob = self.blobs.setdefault(upload_id, Blob()) if upload_offset == 0 else self.blobs.get(upload_id)
+        if blob is None or len(blob.content) < upload_offset:
+            raise BytesMissing
+        del blob.content[upload_offset:]
+        blob.durable_bytes = min(blob.durable_bytes, upload_offset)
+        self._writers[upload_id] = MemoryBlobWriter(blob)
+        return self._writers[upload_id]
+
+    async def read(self, upload_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """See the port."""
+        blob = self.blobs.get(upload_id)
+        if blob is None or len(blob.content) < stop:
+            raise BytesMissing
+        for position in range(start, stop, READ_BYTES):
+            yield bytes(blob.content[position : min(position + READ_BYTES, stop)])
+
+    async def delete(self, upload_id: str) -> None:
+        """See the port."""
+        self._fence(upload_id)
+        self.blobs.pop(upload_id, None)
+
+    async def check(self) -> None:
+        """See the port."""
+
+    def _fence(self, upload_id: str) -> None:
+        if upload_id in self._writers:
+            self._writers.pop(upload_id).fenced = True

@@ -1,0 +1,45 @@
+"""Numbered migrations, forward only, and the named statements; both are `.sql` files beside this module."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Final
+
+_PACKAGE: Final = "tuspy_server.stores.sqlite"
+_NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+def statements() -> Mapping[str, str]:
+    """The texts of `statements.sql` by name."""
+    parts = _NAME.split(files(_PACKAGE).joinpath("statements.sql").read_text("utf-8"))
+    return dict(zip(parts[1::2], (text.strip().rstrip(";") for text in parts[2::2]), strict=True))
+
+
+def migrate(connection: sqlite3.Connection) -> int:
+    """Bring the schema up to date inside the caller's transaction, one migration after the other.
+
+    Returns the version reached. A database of a newer version is left as it is: migrations only add (fault C14).
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    folder = files(_PACKAGE).joinpath("migrations")
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        number = int(entry.name.partition("_")[0])
+        if number > version:
+            for statement in _split(entry.read_text("utf-8")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+            version = number
+    return version
+
+
+def _split(script: str) -> Iterator[str]:
+    """The statements of a script: `executescript` would commit the transaction around it."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
