@@ -1,0 +1,86 @@
+"""Extension checksum-trailer, and trailers that must do nothing."""
+
+from conformance.case import Level, case
+from conformance.cases.checksum import upload_checksum
+from conformance.cases.core_patch import unchanged
+from conformance.client import Tus, expect, expect_4xx, expect_status
+from conformance.wire import Fields, Response
+
+
+async def _patch(
+    tus: Tus, url: str, body: bytes, trailers: Fields, headers: dict[str, str | None] | None = None
+) -> Response:
+    # One write: some servers read the trailer section together with the head and merge them.
+    connection = await tus.connect(url)
+    fields = {**tus.patch_headers(0, headers), "Transfer-Encoding": "chunked"}
+    tus.send_head(connection, "PATCH", url, fields)
+    await connection.send_chunk(body)
+    await connection.end_chunks(trailers)
+    response = await tus.receive(connection)
+    if response.keeps_alive and not connection.ended:
+        tus.send_head(connection, "OPTIONS", url)
+        expect((await tus.receive(connection)).status < 500, "the connection to stay in sync", response)
+    return response
+
+
+ANNOUNCED: dict[str, str | None] = {"Trailer": "Upload-Checksum"}
+WRONG = tuple(upload_checksum(b"other").items())
+
+
+@case("TRLR-01", unadvertised=True)
+async def checksum_is_advertised_as_well(tus: Tus) -> None:
+    tus.needs("checksum-trailer")
+    expect(tus.target.advertises("checksum"), "checksum beside checksum-trailer in Tus-Extension")
+    expect(bool(tus.target.checksum_algorithms), "a Tus-Checksum-Algorithm header")
+
+
+@case("TRLR-02")
+async def a_right_trailer_is_accepted(tus: Tus) -> None:
+    url = await tus.create(10)
+    expect_status(await _patch(tus, url, b"hello", tuple(upload_checksum(b"hello").items()), ANNOUNCED), 204)
+    await unchanged(tus, url, 5, "a PATCH of 5 bytes with a right checksum trailer")
+
+
+@case("TRLR-03")
+async def a_wrong_trailer_is_460(tus: Tus) -> None:
+    url = await tus.create(10)
+    wrong = await _patch(tus, url, b"hello", WRONG, ANNOUNCED)
+    await unchanged(tus, url, 0, "a wrong checksum in the trailer")
+    unlisted = await _patch(tus, url, b"hello", (("Upload-Checksum", "foo AAAA"),), ANNOUNCED)
+    await unchanged(tus, url, 0, "an unlisted algorithm in the trailer")
+    expect_4xx(wrong, "a wrong checksum in the trailer")
+    expect_4xx(unlisted, "an unlisted algorithm in the trailer")
+    # The numbers are only a MAY in the text; that the bytes are discarded is the MUST.
+    expect_status(wrong, 460, level=Level.MAY)
+    expect_status(unlisted, 400, level=Level.MAY)
+
+
+@case("TRLR-04", unadvertised=True)
+async def other_trailers_do_nothing(tus: Tus) -> None:
+    for trailer in (
+        ("Upload-Offset", "3"),
+        ("Upload-Length", "7"),
+        ("Authorization", "Bearer x"),
+        ("X-HTTP-Method-Override", "DELETE"),
+    ):
+        url = await tus.create(10)
+        response = await _patch(tus, url, b"hello", (trailer,))
+        expect_status(response, 204, 400, 501, why=f"the trailer was {trailer[0]}")
+        await unchanged(tus, url, 5 if response.status == 204 else 0, f"a trailer {trailer[0]}")
+        if response.status != 204:
+            tus.note(f"a trailer {trailer[0]} answers {response.status}")
+
+
+@case("TRLR-05", unadvertised=True)
+async def odd_trailers_do_not_break_parsing(tus: Tus) -> None:
+    url = await tus.create(10)
+    if not tus.target.advertises("checksum-trailer"):
+        response = await _patch(tus, url, b"hello", WRONG, ANNOUNCED)
+        expect_status(response, 204, 400, 460, 501)
+        await unchanged(tus, url, 5 if response.status == 204 else 0, f"a status of {response.status}")
+        return
+    missing = await _patch(tus, url, b"hello", (), ANNOUNCED)
+    expect_status(missing, 204, 400, 460, 501, why="the announced trailer is missing")
+    url = await tus.create(10)
+    contradicting = await _patch(tus, url, b"hello", WRONG, {**ANNOUNCED, **upload_checksum(b"hello")})
+    expect_status(contradicting, 204, 400, 460, 501, why="the trailer contradicts the header")
