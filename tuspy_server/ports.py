@@ -6,7 +6,7 @@ translates its driver's errors once, at its edge, into `tuspy_server.protocol.er
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -171,9 +171,15 @@ class UploadStore(Protocol):
         """Drop their cleanup rows: nothing is stored for them any more."""
         ...
 
-    async def purge(self, *, gone_seconds: float, event_seconds: float, limit: int) -> int:
+    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
         """Delete rows that have been gone for `gone_seconds` and have no cleanup row, and events older than
-        `event_seconds` that no delivery waits for. Returns how many rows went."""
+        `event_seconds` that no delivery waits for; those that no relay has handed on only with `unrelayed`. Returns how
+        many uploads and events went."""
+        ...
+
+    async def release_writers(self, held: Set[str]) -> int:
+        """Clear this node's writers that are not in `held`: no request stands behind them (one was lost with its
+        commit's outcome). Returns how many."""
         ...
 
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
@@ -221,6 +227,30 @@ class Outbox(Protocol):
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
         """Numbered events with a position above `after`, in order."""
+        ...
+
+
+class Wakeup(Protocol):
+    """Tells the relay that events were committed. A hint: a slow poll finds what a lost one would have told."""
+
+    def notify(self) -> None:
+        """Some events may have been committed."""
+        ...
+
+    async def wait(self, most_seconds: float) -> None:
+        """Return soon after the next `notify`, or one since the last `wait`; after `most_seconds` in any case."""
+        ...
+
+
+class BodySource(Protocol):
+    """The body of one request."""
+
+    async def readinto(self, buffer: memoryview) -> int:
+        """Put the next bytes into `buffer`, at least one; 0 at the end of the body.
+
+        Raises ClientDisconnected if the client went away before the end. Cancelled calls lose no byte that a later call
+        would have given, but no later call need follow.
+        """
         ...
 
 
@@ -275,7 +305,7 @@ class BlobStore(Protocol):
         """
         ...
 
-    def read(self, upload_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Bytes `[start, stop)` of a finished upload, in blocks. Raises BytesMissing if they are not there."""
         ...
 

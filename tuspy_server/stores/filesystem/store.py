@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
@@ -67,7 +68,7 @@ class FilesystemBlobStore:
         self._writers[upload_id] = writer
         return writer
 
-    async def read(self, upload_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """See the port."""
         try:
             path = self.path(upload_id)
@@ -77,7 +78,7 @@ class FilesystemBlobStore:
         try:
             while start < stop:
                 position, count = start, min(READ_BYTES, stop - start)
-                block = await self._call(lambda at=position, most=count: os.pread(descriptor, most, at))
+                block = await self._call(partial(os.pread, descriptor, count, position))
                 if not block:
                     raise BytesMissing
                 start += len(block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from tuspy_server.protocol.errors import BytesMissing, WriterFenced
 
@@ -90,7 +90,7 @@ class MemoryBlobStore:
         self._writers[upload_id] = MemoryBlobWriter(blob)
         return self._writers[upload_id]
 
-    async def read(self, upload_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """See the port."""
         blob = self.blobs.get(upload_id)
         if blob is None or len(blob.content) < stop:

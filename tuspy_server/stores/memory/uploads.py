@@ -156,7 +156,7 @@ class MemoryUploadStore:
         for upload_id in upload_ids:
             self._cleanups.pop(upload_id, None)
 
-    async def purge(self, *, gone_seconds: float, event_seconds: float, limit: int) -> int:
+    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
         """See the port."""
         now = self._clock.now()
         gone_before, event_before = now - timedelta(seconds=gone_seconds), now - timedelta(seconds=event_seconds)
@@ -165,13 +165,21 @@ class MemoryUploadStore:
         for upload_id in gone[:limit]:
             del self._uploads[upload_id]
         waiting = {key[0] for key, waiting in self._deliveries.items() if waiting.status == "waiting"}
-        old = [event for event in self._events[: self._relayed] if event.time <= event_before and event.id not in waiting]
+        handed_on = self._events if unrelayed else self._events[: self._relayed]
+        old = [event for event in handed_on if event.time <= event_before and event.id not in waiting]
         for event in old[:limit]:
+            self._relayed -= self._events.index(event) < self._relayed
             self._events.remove(event)
-            self._relayed -= 1
             for key in [key for key in self._deliveries if key[0] == event.id]:
                 del self._deliveries[key]
         return len(gone[:limit]) + len(old[:limit])
+
+    async def release_writers(self, held: Set[str]) -> int:
+        """See the port."""
+        lost = [upload for upload in self._uploads.values() if upload.writer is not None and upload.writer not in held]
+        for upload in lost:
+            self._uploads[upload.id] = replace(upload, writer=None)
+        return len(lost)
 
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
         """See the port."""

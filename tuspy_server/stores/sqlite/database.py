@@ -44,6 +44,11 @@ class Database:
         self._writer = _Worker("tuspy-sqlite-writer", self._connect, _run_group)
         self._reader = _Worker("tuspy-sqlite-reader", self._connect, _run_each)
 
+    async def open_to_look(self) -> None:
+        """Start for `read` alone, beside a process that serves the file; nothing is made or changed."""
+        self._reader = _Worker("tuspy-sqlite-reader", self._connect_to_look, _run_each)
+        await self._reader.start()
+
     async def open(self) -> None:
         """Start the threads. Raises `sqlite3.Error` as it is: what hinders the start is for the operator to read."""
         await self._writer.start()
@@ -84,14 +89,21 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         # isolation_level=None: transactions begin and end where this module says so.
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=True, cached_statements=256)
-        connection.row_factory = sqlite3.Row
+        connection = _row_connection(sqlite3.connect(self._path, isolation_level=None, cached_statements=256))
         connection.execute("PRAGMA journal_mode = WAL")
         # NORMAL would lose the last commits in a power cut (fault D04).
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        connection.execute("PRAGMA busy_timeout = 5000")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+    def _connect_to_look(self) -> sqlite3.Connection:
+        return _row_connection(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True))
+
+
+def _row_connection(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA busy_timeout = 5000")
+    return connection
 
 
 def translate(error: sqlite3.Error) -> TryLater:

@@ -62,6 +62,10 @@ RETURNING *;
 -- At the start no request runs: every writer is of a process that is gone.
 UPDATE uploads SET writer = NULL WHERE writer IS NOT NULL;
 
+-- name: release_writers
+UPDATE uploads SET writer = NULL
+WHERE writer IS NOT NULL AND writer NOT IN (SELECT value FROM json_each(:held));
+
 -- name: add_cleanup
 INSERT OR IGNORE INTO cleanups (upload_id, created_at) VALUES (:id, :now);
 
@@ -86,7 +90,7 @@ WHERE status <> 'waiting'
 -- name: purge_events
 DELETE FROM events
 WHERE position IN (SELECT position FROM events
-                   WHERE time <= :event_before AND relayed
+                   WHERE time <= :event_before AND (relayed OR :unrelayed)
                      AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.position = events.position)
                    ORDER BY time LIMIT :limit);
 

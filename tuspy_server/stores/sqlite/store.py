@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -52,6 +52,10 @@ class SqliteUploadStore:
             connection.execute(SQL["release_leases"], {"now": now})
 
         await self._database.write(recover)
+
+    async def open_to_look(self) -> None:
+        """Open for the methods that change nothing, beside a process that serves the same file."""
+        await self._database.open_to_look()
 
     async def close(self) -> None:
         """See the port."""
@@ -147,11 +151,11 @@ class SqliteUploadStore:
 
         await self._database.write(delete)
 
-    async def purge(self, *, gone_seconds: float, event_seconds: float, limit: int) -> int:
+    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
         """See the port."""
         now = self._now()
         gone = {"gone_before": now - seconds(gone_seconds), "limit": limit}
-        old = {"event_before": now - seconds(event_seconds), "limit": limit}
+        old = {"event_before": now - seconds(event_seconds), "unrelayed": unrelayed, "limit": limit}
 
         def delete(connection: sqlite3.Connection) -> int:
             purged = connection.execute(SQL["purge_uploads"], gone).rowcount
@@ -159,6 +163,11 @@ class SqliteUploadStore:
             return purged + connection.execute(SQL["purge_events"], old).rowcount
 
         return await self._database.write(delete)
+
+    async def release_writers(self, held: Set[str]) -> int:
+        """See the port."""
+        values = {"held": json.dumps(sorted(held))}
+        return await self._database.write(lambda connection: connection.execute(SQL["release_writers"], values).rowcount)
 
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
         """See the port."""

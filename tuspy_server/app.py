@@ -1,0 +1,232 @@
+"""`TusServer`: the public face, an ASGI app with a life of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+
+from starlette.types import Receive, Scope, Send
+
+from tuspy_server.compose import Parts, Stores, compose, look_at_expired
+from tuspy_server.events.hooks import AnyHook, Hooks
+from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.protocol.errors import Draining, NotFinished
+from tuspy_server.settings import Settings
+from tuspy_server.stores.filesystem.store import FilesystemBlobStore
+from tuspy_server.uploads.sweeper import SweepReport
+from tuspy_server.web.site import Site
+
+
+class TusServer:
+    """The tus server as an ASGI app of the uploads alone; mount it anywhere. `app` is the whole site.
+
+        tus = TusServer(Settings(data="uploads"))
+        app = Starlette(routes=[Mount("/files", tus)], lifespan=tus.lifespan)
+
+    Where the host does not run `lifespan`, the server starts with its first request.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, stores: Stores | None = None) -> None:
+        """Costs nothing: files are touched by `start`. `stores` replaces those that the settings name."""
+        self.settings = settings or Settings()
+        self._hooks = Hooks()
+        self._given_stores = stores
+        self._parts: Parts | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._starting = asyncio.Lock()
+        self._stopped = False
+
+    # --- hooks and lookups for the application -------------------------------------------------------------------
+
+    def on(self, *types: str, name: str | None = None) -> Callable[[AnyHook], AnyHook]:
+        """Call a function on events, such as `@tus.on("upload.finished")`; without types on all.
+
+        The function takes an `Event`; it may be `async def`, or plain, and then runs in a thread. It is called at least
+        once for every event, after a crash too, with the same `event.id` each time; it is called again, later and later,
+        when it raises. `name` is what deliveries are remembered by: set it if the function may be renamed.
+
+        Raises:
+            ValueError: an unknown event type, or a second hook of the same name.
+        """
+        return self._hooks.on(*types, name=name)
+
+    async def find(self, upload_id: str) -> Upload:
+        """The upload as last committed.
+
+        Raises:
+            UploadNotFound: there is none.
+        """
+        return await (await self._started()).uploads.find(upload_id)
+
+    async def read(self, upload_id: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes `[start, stop)` of a finished upload, in blocks.
+
+        Raises:
+            UploadNotFound, NotFinished: there is nothing to read. BytesMissing: the storage has lost it.
+        """
+        parts = await self._started()
+        upload = await parts.uploads.find(upload_id)
+        if upload.status is not UploadStatus.FINISHED:
+            raise NotFinished
+        last = upload.upload_offset if stop is None else min(stop, upload.upload_offset)
+        async for block in parts.stores.blobs.read(upload_id, start, last):
+            yield block
+
+    async def path(self, upload_id: str) -> Path | None:
+        """The local file of an upload; None where the storage has no local files. Read it, but never change it."""
+        blobs = (await self._started()).stores.blobs
+        return blobs.path(upload_id) if isinstance(blobs, FilesystemBlobStore) else None
+
+    async def terminate(self, upload_id: str) -> None:
+        """Remove an upload and its bytes, as DELETE does.
+
+        Raises:
+            UploadNotFound, UploadGone, UploadBusy: as for DELETE.
+        """
+        await (await self._started()).uploads.terminate(upload_id)
+
+    # --- ASGI ----------------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request of the uploads, or the lifespan where this app is a server's root."""
+        if scope["type"] == "http":
+            parts = self._parts or await self._started()
+            await parts.endpoint(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    @cached_property
+    def app(self) -> Site:
+        """The whole site: the uploads at `settings.path`, `/livez`, `/readyz`, `/metrics`; it runs the lifespan."""
+        return Site(
+            self.settings.path, self, check=self.check, metrics=self.render_metrics, lifespan=self.lifespan
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Start and stop with a host: `Starlette(lifespan=tus.lifespan)`, or `async with tus.lifespan():` in its own."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the stores and begin to sweep and relay. May be called again while running: nothing happens.
+
+        Raises:
+            FolderInUse: another process serves the data folder. OSError, sqlite3.Error: it cannot be used.
+        """
+        async with self._starting:
+            if self._parts is not None:
+                return
+            parts = compose(self.settings, self._hooks, self._given_stores)
+            await _open(parts.stores)
+            loop = asyncio.get_running_loop()
+            self._background = [
+                loop.create_task(parts.relay.run()),
+                loop.create_task(parts.sweeper.run(self.settings.sweep_interval_seconds)),
+            ]
+            self._parts = parts
+            self._stopped = False
+
+    def drain(self) -> None:
+        """Before a shutdown: running bodies are committed as far as they came and answered 503, new ones are refused."""
+        if self._parts is not None:
+            self._parts.uploads.drain()
+
+    async def stop(self) -> None:
+        """Drain, await what runs for at most `settings.drain_seconds`, close everything. May be called twice."""
+        async with self._starting:
+            parts, self._parts = self._parts, None
+            self._stopped = True
+            if parts is None:
+                return
+            await parts.uploads.close(self.settings.drain_seconds)
+            for task in self._background:
+                task.cancel()
+            for task in self._background:
+                with suppress(asyncio.CancelledError):
+                    await task
+            await _close(parts.stores)
+
+    async def _started(self) -> Parts:
+        """The running server; started by this call where no lifespan has. Once stopped, it stays so."""
+        if self._parts is None:
+            if self._stopped:
+                raise Draining
+            await self.start()
+        if self._parts is None:
+            raise Draining
+        return self._parts
+
+    # --- for operators -------------------------------------------------------------------------------------------
+
+    async def sweep(self, *, dry_run: bool = False) -> SweepReport:
+        """One pass of the sweeper. `dry_run` changes nothing, and works beside another process that serves the folder.
+
+        Raises:
+            FolderInUse: another process serves the data folder, and sweeps by itself.
+        """
+        if self._parts is not None:
+            return await (self._parts.sweeper.due() if dry_run else self._parts.sweeper.sweep())
+        if dry_run:
+            return SweepReport(expired=await look_at_expired(self.settings), cleaned=0, purged=0)
+        parts = compose(self.settings, self._hooks, self._given_stores)
+        await _open(parts.stores)
+        try:
+            return await parts.sweeper.sweep()
+        finally:
+            await _close(parts.stores)
+
+    async def check(self) -> None:
+        """Ask the database, and write, sync, read back and delete a probe in the storage.
+
+        Raises:
+            TryLater: one of them does not do its work. FolderInUse, OSError, sqlite3.Error: it cannot be opened.
+        """
+        if self._parts is not None:
+            await _check(self._parts.stores)
+            return
+        stores = compose(self.settings, self._hooks, self._given_stores).stores
+        await _open(stores)
+        try:
+            await _check(stores)
+        finally:
+            await _close(stores)
+
+    async def render_metrics(self) -> bytes:
+        """Prometheus text."""
+        parts = await self._started()
+        counts = await parts.stores.uploads.count_by_status()
+        return parts.metrics.render(counts, parts.stores.pool.used_bytes)
+
+
+async def _open(stores: Stores) -> None:
+    if stores.lock is not None:
+        stores.lock.acquire()
+    try:
+        await stores.uploads.open()
+        await stores.blobs.open()
+    except BaseException:
+        await stores.uploads.close()
+        if stores.lock is not None:
+            stores.lock.release()
+        raise
+
+
+async def _close(stores: Stores) -> None:
+    await stores.uploads.close()
+    await stores.blobs.close()
+    if stores.lock is not None:
+        stores.lock.release()
+
+
+async def _check(stores: Stores) -> None:
+    await stores.uploads.count_by_status()
+    await stores.blobs.check()

@@ -1,0 +1,290 @@
+"""The life of uploads over the ports: create, append, look, terminate. The only place that orders storage writes and
+database commits."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from tuspy_server.model import EventType, Upload, UploadStatus
+from tuspy_server.ports import (
+    BlobStore,
+    BodySource,
+    Claim,
+    Ending,
+    NewUpload,
+    UploadStore,
+    Wakeup,
+)
+from tuspy_server.protocol.core import Acknowledge, Append, Patch, decide_patch
+from tuspy_server.protocol.creation import Create
+from tuspy_server.protocol.errors import (
+    BodyStalled,
+    Draining,
+    TryLater,
+    TusError,
+    UploadBusy,
+    UploadGone,
+    UploadNotFound,
+)
+from tuspy_server.protocol.policy import Policy
+from tuspy_server.protocol.termination import decide_terminate
+from tuspy_server.uploads.append import AppendOptions, RunningAppend
+from tuspy_server.uploads.drafts import draft_event, draft_for
+from tuspy_server.uploads.observer import Observer
+from tuspy_server.uploads.tasks import Tasks
+
+log = structlog.get_logger("tuspy_server.uploads")
+
+Result = TypeVar("Result")
+
+CLAIM_TRIES: Final = 3
+"""A claim that fails although the row allows it has met a change between the two statements; then it is tried again."""
+
+
+class Uploads:
+    """Every operation on uploads. One instance a process; all its methods may run at once."""
+
+    def __init__(
+        self,
+        *,
+        store: UploadStore,
+        blobs: BlobStore,
+        wakeup: Wakeup,
+        policy: Policy,
+        options: AppendOptions,
+        head_wait_seconds: float,
+        observer: Observer,
+    ) -> None:
+        self.policy = policy
+        self._store = store
+        self._blobs = blobs
+        self._wakeup = wakeup
+        self._options = options
+        self._head_wait_seconds = head_wait_seconds
+        self._observer = observer
+        self._tasks = Tasks()
+        self._running: dict[str, RunningAppend] = {}
+        self._held: set[str] = set()
+        self._draining = False
+
+    @property
+    def held_writers(self) -> frozenset[str]:
+        """Writers that a request of this process has, or is about to have."""
+        return frozenset(self._held)
+
+    async def create(self, create: Create, source: BodySource) -> Upload:
+        """Make an upload, and append what the request carries. Zero-length uploads finish here.
+
+        A body that the client may mend by PATCH (it stalled, the server drains) still makes the upload, at the offset
+        reached; any other failed body takes the upload with it, since the client never learns its URL.
+
+        Raises:
+            TusError: what the client is to be told. ClientDisconnected: nobody is left to be told.
+        """
+        self._refuse_when_draining()
+        return await self._to_the_end(self._create(create, source), source)
+
+    async def append(self, upload_id: str, patch: Patch, source: BodySource) -> Upload:
+        """Take the body of a PATCH. No byte of it is read before the claim.
+
+        Raises:
+            TusError: what the client is to be told; what came before it is committed.
+            ClientDisconnected: nobody is left to be told.
+        """
+        self._refuse_when_draining()
+        return await self._to_the_end(self._append(upload_id, patch, source), source)
+
+    async def look(self, upload_id: str) -> Upload:
+        """The upload as HEAD shows it. A running body is asked to commit what it holds, for at most `head_wait_seconds`;
+        it goes on undisturbed.
+
+        Raises:
+            UploadNotFound: 404.
+        """
+        upload = await self.find(upload_id)
+        running = self._running.get(upload_id)
+        if upload.writer is None or running is None or running.writer != upload.writer:
+            return upload
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._head_wait_seconds):
+                await running.commit_now()
+        return await self.find(upload_id)
+
+    async def find(self, upload_id: str) -> Upload:
+        """The upload as last committed; disturbs nobody.
+
+        Raises:
+            UploadNotFound: 404.
+        """
+        upload = await self._store.get(upload_id)
+        if upload is None:
+            raise UploadNotFound
+        return upload
+
+    async def terminate(self, upload_id: str) -> None:
+        """Remove an upload, unfinished or finished, and its bytes. A running body is ended first.
+
+        Raises:
+            UploadNotFound: 404. UploadGone: 410. UploadBusy: 423, it is being finished.
+        """
+        await self._to_the_end(self._terminate(upload_id))
+
+    async def remove_bytes(self, upload_id: str) -> bool:
+        """Delete what an ended upload has stored, and its cleanup row. False if storage failed: a sweep tries again."""
+        running = self._running.get(upload_id)
+        try:
+            if running is not None:
+                running.stop(UploadGone())
+                async with asyncio.timeout(self._options.storage_seconds):
+                    await running.ended.wait()
+            await self._blobs.delete(upload_id)
+            await self._store.cleaned([upload_id])
+        except (TimeoutError, TryLater) as error:
+            log.warning("upload.cleanup.failed", upload_id=upload_id, reason=type(error).__name__)
+            return False
+        return True
+
+    def drain(self) -> None:
+        """Take no more bodies; end the running ones where they are. May be called twice."""
+        self._draining = True
+        for running in list(self._running.values()):
+            running.stop(Draining())
+
+    async def close(self, deadline_seconds: float) -> None:
+        """Drain, and wait until everything that has begun has ended."""
+        self.drain()
+        await self._tasks.close(deadline_seconds)
+
+    # --- in tasks of their own -----------------------------------------------------------------------------------
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, Result], source: BodySource | None = None) -> Result:
+        """A cancelled request stops its own body, which then commits what it has; nothing is cancelled halfway."""
+        task = self._tasks.start(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            for running in list(self._running.values()):
+                if source is not None and running.reads_from(source):
+                    running.stop(Draining())
+            raise
+
+    async def _create(self, create: Create, source: BodySource) -> Upload:
+        upload_id = secrets.token_hex(16)
+        event = draft_event(
+            EventType.CREATED,
+            upload_id,
+            upload_offset=0,
+            upload_length=create.upload_length,
+            upload_metadata=create.upload_metadata,
+        )
+        takes_body = create.carries_body or create.upload_length == 0
+        writer = self._new_writer() if takes_body else None
+        try:
+            upload = await self._store.create(
+                NewUpload(
+                    id=upload_id,
+                    upload_length=create.upload_length,
+                    upload_metadata=create.upload_metadata,
+                    writer=writer,
+                    lifetime=self._options.lifetime,
+                ),
+                event,
+            )
+            log.info("upload.created", upload_id=upload_id, upload_length=create.upload_length)
+            if writer is None:
+                return upload
+            return await self._receive(upload, create.append, source)
+        except (BodyStalled, Draining):
+            return await self.find(upload_id)
+        except Exception:  # whatever it was, the upload that nobody knows of must not stay
+            with suppress(TusError):
+                await self._end(upload_id)
+            raise
+        finally:
+            self._held.discard(writer or "")
+            self._wakeup.notify()
+
+    async def _append(self, upload_id: str, patch: Patch, source: BodySource) -> Upload:
+        writer = self._new_writer()
+        try:
+            upload = await self._claim(upload_id, writer, patch)
+            decision = decide_patch(patch, upload, self.policy)
+            if isinstance(decision, Acknowledge):
+                return decision.upload
+            return await self._receive(upload, decision, source)
+        finally:
+            self._held.discard(writer)
+            self._wakeup.notify()
+
+    async def _claim(self, upload_id: str, writer: str, patch: Patch) -> Upload:
+        """The row, claimed; or one that is finished already and to be acknowledged as it is."""
+        claim = Claim(
+            upload_id=upload_id,
+            writer=writer,
+            upload_offset=patch.upload_offset,
+            body_bytes=patch.body_bytes or 0,
+            declared_length=patch.declared_length,
+        )
+        for _ in range(CLAIM_TRIES):
+            claimed = await self._store.claim(claim)
+            if claimed is not None:
+                return claimed
+            upload = await self.find(upload_id)
+            if isinstance(decide_patch(patch, upload, self.policy), Acknowledge):
+                return upload
+        raise UploadBusy
+
+    async def _receive(self, upload: Upload, append: Append, source: BodySource) -> Upload:
+        running = RunningAppend(
+            upload,
+            append,
+            source,
+            store=self._store,
+            blobs=self._blobs,
+            options=self._options,
+            observer=self._observer,
+        )
+        # In the order of the claims: each knows the one before it, and no other task runs between claim and here.
+        predecessor = self._running.get(upload.id)
+        self._running[upload.id] = running
+        if self._draining:
+            running.stop(Draining())
+        try:
+            return await running.run(predecessor)
+        finally:
+            if self._running.get(upload.id) is running:
+                del self._running[upload.id]
+
+    async def _terminate(self, upload_id: str) -> None:
+        decide_terminate(await self.find(upload_id))
+        if not await self._end(upload_id):
+            decide_terminate(await self.find(upload_id))
+            raise UploadBusy
+
+    async def _end(self, upload_id: str) -> bool:
+        upload = await self._store.get(upload_id)
+        if upload is None:
+            return False
+        event = draft_for(EventType.TERMINATED, upload)
+        ended = await self._store.end(Ending(upload_id=upload_id, status=UploadStatus.TERMINATED, event=event))
+        if ended is None:
+            return False
+        log.info("upload.terminated", upload_id=upload_id)
+        self._wakeup.notify()
+        await self.remove_bytes(upload_id)
+        return True
+
+    def _new_writer(self) -> str:
+        writer = secrets.token_hex(16)
+        self._held.add(writer)
+        return writer
+
+    def _refuse_when_draining(self) -> None:
+        if self._draining:
+            raise Draining

@@ -1,0 +1,75 @@
+"""Answers to requests, and what turns an error into one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from starlette.types import Receive, Send
+
+from tuspy_server.protocol.errors import ClientDisconnected, Headers, TryLater, TusError, UploadBusy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One response. `stream`, where set, follows `body`; `Content-Length` is then among the headers."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    stream: AsyncGenerator[bytes, None] | None = field(default=None, compare=False)
+
+    def with_headers(self, *headers: tuple[str, str]) -> Answer:
+        """The same with further headers."""
+        return replace(self, headers=(*self.headers, *headers))
+
+    async def send(self, send: Send, receive: Receive) -> None:
+        """Send it by ASGI. 204 and 304 have no framing; others without a length of their own get one.
+
+        Raises:
+            ClientDisconnected: in the middle of a stream.
+        """
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
+        if self.status not in (204, 304) and not any(name == b"content-length" for name, _ in raw):
+            raw.append((b"content-length", str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": self.status, "headers": raw})
+        if self.stream is None:
+            await send({"type": "http.response.body", "body": self.body})
+            return
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        async with aclosing(self.stream) as blocks:
+            # Servers swallow what is sent to a client that has left: without this, its whole file would still be read.
+            leaving = asyncio.ensure_future(_client_left(receive))
+            try:
+                async for block in blocks:
+                    if leaving.done():
+                        raise ClientDisconnected
+                    await send({"type": "http.response.body", "body": block, "more_body": True})
+            finally:
+                leaving.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def refuse(error: TusError, method: str) -> Answer:
+    """The answer that an error becomes.
+
+    HEAD never answers 5xx: tus-js-client starts again from zero after any failed HEAD but 423. So trouble that passes is
+    423 there, with `Retry-After`.
+    """
+    if method == "HEAD" and (isinstance(error, TryLater) or error.status >= 500):
+        seconds = error.retry_after_seconds if isinstance(error, TryLater) else 1
+        error = UploadBusy("the server cannot answer at the moment", seconds)
+    headers = [*error.headers(), ("Cache-Control", "no-store")]
+    if error.closes:
+        headers.append(("Connection", "close"))
+    if method == "HEAD":
+        return Answer(status=error.status, headers=tuple(headers))
+    headers.append(("Content-Type", "text/plain; charset=utf-8"))
+    return Answer(status=error.status, headers=tuple(headers), body=f"{error.code}: {error}\n".encode())

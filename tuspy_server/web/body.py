@@ -1,0 +1,31 @@
+"""The body of a request as ASGI's `receive()` gives it: `ports.BodySource` on any ASGI server."""
+
+from __future__ import annotations
+
+from starlette.types import Receive
+
+from tuspy_server.protocol.errors import ClientDisconnected
+
+
+class ReceiveSource:
+    """Copies each message into the buffers that it is given; keeps what did not fit."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = memoryview(b"")
+        self._more_body = True
+
+    async def readinto(self, buffer: memoryview) -> int:
+        """See the port."""
+        while not self._left:
+            if not self._more_body:
+                return 0
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            self._left = memoryview(message.get("body", b""))
+            self._more_body = message.get("more_body", False)
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count

@@ -1,0 +1,166 @@
+"""GET of finished uploads: ranges, conditions, and names and types that do no harm.
+
+Sources: RFC 9110 13 (conditional requests) and 14 (ranges), RFC 6266 (Content-Disposition), RFC 8187 (filename*).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import quote
+
+from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.protocol.errors import Headers, NotFinished, RangeNotSatisfiable, UploadGone
+from tuspy_server.protocol.fields import RequestHead, http_date
+from tuspy_server.protocol.metadata import metadata_text
+
+INLINE_TYPES: Final = frozenset(
+    {
+        "audio/aac",
+        "audio/flac",
+        "audio/mpeg",
+        "audio/mp4",
+        "audio/ogg",
+        "audio/wav",
+        "audio/webm",
+        "image/avif",
+        "image/bmp",
+        "image/gif",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "text/plain",
+        "video/mp4",
+        "video/ogg",
+        "video/webm",
+    }
+)
+"""Types that run nothing in a browser. SVG, HTML, XML and PDF are not among them (fault X05)."""
+
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+_TURNS_TEXT: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """What to send: bytes `[start, stop)` of the upload, or only the head (304)."""
+
+    status: int
+    headers: Headers
+    start: int
+    stop: int
+
+
+def representation_headers(upload: Upload) -> Headers:
+    """Headers that describe the whole file, on GET and on HEAD alike.
+
+    A finished object never changes, and ids are never used again: the id is a strong validator.
+    """
+    metadata = metadata_text(upload.upload_metadata)
+    declared = (metadata.get("filetype") or metadata.get("type") or "").partition(";")[0].strip().lower()
+    inline = declared in INLINE_TYPES
+    content_type = declared if inline else "application/octet-stream"
+    if content_type == "text/plain":
+        content_type = "text/plain; charset=utf-8"
+    return (
+        ("Accept-Ranges", "bytes"),
+        ("ETag", f'"{upload.id}"'),
+        ("Last-Modified", http_date(upload.ended_at or upload.created_at)),
+        ("Content-Type", content_type),
+        ("Content-Disposition", content_disposition(metadata.get("filename") or metadata.get("name"), inline)),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", "default-src 'none'; sandbox"),
+    )
+
+
+def decide_download(head: RequestHead, upload: Upload) -> Download:
+    """Decide what a GET gets.
+
+    Raises:
+        UploadGone: 410. NotFinished: 409. RangeNotSatisfiable: 416. InvalidHeader: 400.
+    """
+    if upload.is_gone:
+        raise UploadGone
+    if upload.status is not UploadStatus.FINISHED:
+        raise NotFinished
+    length = upload.upload_offset
+    # `private, no-cache`: kept by the client alone, and asked for again, since a DELETE ends it.
+    headers = (*representation_headers(upload), ("Cache-Control", "private, no-cache"))
+    if _not_modified(head, upload):
+        return Download(status=304, headers=headers, start=0, stop=0)
+    wanted = _range(head, upload, length)
+    if wanted is None:
+        return Download(status=200, headers=(*headers, ("Content-Length", str(length))), start=0, stop=length)
+    start, stop = wanted
+    part = (("Content-Range", f"bytes {start}-{stop - 1}/{length}"), ("Content-Length", str(stop - start)))
+    return Download(status=206, headers=(*headers, *part), start=start, stop=stop)
+
+
+def _not_modified(head: RequestHead, upload: Upload) -> bool:
+    if_none_match = head.one("If-None-Match")
+    if if_none_match is not None:
+        tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+        return "*" in tags or f'"{upload.id}"' in tags
+    since = head.one("If-Modified-Since")
+    return since is not None and _is_unmodified_since(since, upload)
+
+
+def _is_unmodified_since(date: str, upload: Upload) -> bool:
+    try:
+        since = parsedate_to_datetime(date)
+    except ValueError:
+        return False
+    if since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)
+    return (upload.ended_at or upload.created_at).replace(microsecond=0) <= since
+
+
+def _range(head: RequestHead, upload: Upload, length: int) -> tuple[int, int] | None:
+    """The one range to send; None for the whole file: no range, several (a server MAY ignore them), one that is not
+    understood, or one whose `If-Range` does not hold."""
+    match = _RANGE.fullmatch(head.one("Range") or "")
+    if match is None:
+        return None
+    if_range = head.one("If-Range")
+    if if_range is not None and if_range not in (f'"{upload.id}"', http_date(upload.ended_at or upload.created_at)):
+        return None
+    first, last = match.groups()
+    if not first and not last:
+        return None
+    if not first:
+        start, stop = max(length - int(last), 0), length
+    else:
+        start, stop = int(first), min(int(last) + 1, length) if last else length
+        if last and int(last) < int(first):
+            return None
+    if start >= stop:
+        raise RangeNotSatisfiable(length)
+    return start, stop
+
+
+def content_disposition(filename: str | None, inline: bool) -> str:
+    """RFC 6266: an ASCII `filename` for old clients, `filename*` where it says more. Nothing that a client sent gets into
+    the header but letters, digits and marks that need no quoting (faults X02, X03)."""
+    kind = "inline" if inline else "attachment"
+    name = safe_filename(filename or "")
+    if not name:
+        return kind
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    ascii_name = re.sub(r"[^A-Za-z0-9 ._()+,=@-]", "_", ascii_name).strip() or "download"
+    if ascii_name == name:
+        return f'{kind}; filename="{ascii_name}"'
+    return f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def safe_filename(filename: str) -> str:
+    """The last segment of a name, without controls and marks that turn the direction of text, at most 255 bytes."""
+    name = re.split(r"[/\\]", filename)[-1]
+    name = "".join(char for char in _TURNS_TEXT.sub("", name) if unicodedata.category(char) not in ("Cc", "Cs", "Co"))
+    name = name.strip(" .")
+    while len(name.encode()) > 255:
+        name = name[:-1]
+    return name

@@ -1,0 +1,193 @@
+"""The uploads' own ASGI edge: a request's head to a decision of the protocol, to the lifecycle, to an answer."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import Final
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from tuspy_server.model import UploadStatus
+from tuspy_server.ports import BlobStore
+from tuspy_server.protocol.core import (
+    ALL_METHODS,
+    COLLECTION_METHODS,
+    UPLOAD_METHODS,
+    decide_head,
+    effective_method,
+    parse_patch,
+    patch_headers,
+)
+from tuspy_server.protocol.creation import creation_headers, decide_create
+from tuspy_server.protocol.errors import (
+    TUS_VERSION,
+    BytesMissing,
+    ClientDisconnected,
+    NotDownloadable,
+    TusError,
+    UploadGone,
+    UploadNotFound,
+)
+from tuspy_server.protocol.fields import RequestHead
+from tuspy_server.uploads.lifecycle import Uploads
+from tuspy_server.web.answers import Answer, refuse
+from tuspy_server.web.body import ReceiveSource
+from tuspy_server.web.cors import Cors
+from tuspy_server.web.download import decide_download, representation_headers
+from tuspy_server.web.location import Locations
+from tuspy_server.web.metrics import Metrics
+
+log = structlog.get_logger("tuspy_server.web")
+
+CLIENT_LEFT: Final = 499
+"""What logs and metrics say where nobody was left to answer; never sent."""
+
+_UPLOAD_ID: Final = re.compile(r"/([0-9a-f]{32})/?")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def route_path(scope: Scope) -> str:
+    """The path below the place where the app is mounted."""
+    path: str = scope["path"]
+    mount: str = scope.get("root_path", "")
+    inside = path.startswith(mount) and path[len(mount) :][:1] in ("", "/")
+    return path[len(mount) :] if inside else path
+
+
+class UploadsEndpoint:
+    """ASGI app of the creation URL and everything below it."""
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        blobs: BlobStore,
+        *,
+        locations: Locations,
+        cors: Cors,
+        metrics: Metrics,
+        downloads: bool,
+    ) -> None:
+        self._uploads = uploads
+        self._blobs = blobs
+        self._policy = uploads.policy
+        self._locations = locations
+        self._cors = cors
+        self._metrics = metrics
+        self._downloads = downloads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        started = time.perf_counter()
+        self._metrics.request_began()
+        request_id, origin = _identify(scope)
+        status = 500
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                answer = await self._answer(scope, receive)
+                common = (
+                    ("Tus-Resumable", TUS_VERSION),
+                    ("X-Request-ID", request_id),
+                    *self._cors.headers(origin, preflight=scope["method"] == "OPTIONS"),
+                )
+                status = answer.status
+                await answer.with_headers(*common).send(send, receive)
+            except ClientDisconnected:
+                status = CLIENT_LEFT
+            finally:
+                duration_seconds = time.perf_counter() - started
+                method = scope["method"] if scope["method"] in ALL_METHODS else "other"
+                self._metrics.request_ended(method, status, duration_seconds)
+                log.info(
+                    "request.finished", method=method, status=status, duration_ms=round(duration_seconds * 1000, 1)
+                )
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        method = scope["method"]
+        try:
+            head = RequestHead.from_raw(method, scope["headers"], self._policy.max_header_bytes)
+            path = route_path(scope)
+            if path in ("", "/"):
+                method = effective_method(head, COLLECTION_METHODS)
+                return await self._collection(method, scope, head, receive)
+            method = effective_method(head, UPLOAD_METHODS)
+            # Preflights of any URL succeed: a 404 would hide the real answer from a browser's client (CORE-OPT-06).
+            if method == "OPTIONS":
+                return self._describe()
+            match = _UPLOAD_ID.fullmatch(path)
+            if match is None:
+                raise UploadNotFound
+            return await self._upload(method, match[1], head, receive)
+        except TusError as error:
+            return refuse(error, method)
+        except ClientDisconnected:
+            raise
+        except Exception:  # a defect: the client gets fixed text, the log gets the rest
+            log.exception("request.crashed")
+            return refuse(TusError("internal error"), method)
+
+    async def _collection(self, method: str, scope: Scope, head: RequestHead, receive: Receive) -> Answer:
+        if method == "OPTIONS":
+            return self._describe()
+        create = decide_create(head, self._policy)
+        upload = await self._uploads.create(create, ReceiveSource(receive))
+        location = self._locations.location(scope, head, upload.id)
+        return Answer(status=201, headers=creation_headers(location, upload, create))
+
+    async def _upload(self, method: str, upload_id: str, head: RequestHead, receive: Receive) -> Answer:
+        match method:
+            case "HEAD":
+                return await self._head(upload_id, head)
+            case "PATCH":
+                upload = await self._uploads.append(
+                    upload_id, parse_patch(head, self._policy), ReceiveSource(receive)
+                )
+                return Answer(status=204, headers=patch_headers(upload))
+            case "DELETE":
+                await self._uploads.terminate(upload_id)
+                return Answer(status=204)
+            case _:
+                return await self._get(upload_id, head)
+
+    def _describe(self) -> Answer:
+        return Answer(status=204, headers=self._policy.describe())
+
+    async def _head(self, upload_id: str, head: RequestHead) -> Answer:
+        upload = await self._uploads.look(upload_id)
+        headers = decide_head(upload)
+        # Without Tus-Resumable it is a download's client that asks, and it wants the download's headers.
+        if self._downloads and upload.status is UploadStatus.FINISHED and head.one("Tus-Resumable") is None:
+            length = ("Content-Length", str(upload.upload_offset))
+            return Answer(status=200, headers=(*headers, *representation_headers(upload), length))
+        return Answer(status=200, headers=headers)
+
+    async def _get(self, upload_id: str, head: RequestHead) -> Answer:
+        if not self._downloads:
+            raise NotDownloadable
+        upload = await self._uploads.find(upload_id)
+        download = decide_download(head, upload)
+        if download.start == download.stop:
+            return Answer(status=download.status, headers=download.headers)
+        stream = self._blobs.read(upload_id, download.start, download.stop)
+        try:
+            # Before the status is sent: a file that is not there must not begin as a 200.
+            first = await anext(stream)
+        except BytesMissing as error:
+            log.error("download.bytes_missing", upload_id=upload_id)
+            raise UploadGone from error
+        return Answer(status=download.status, headers=download.headers, body=first, stream=stream)
+
+
+def _identify(scope: Scope) -> tuple[str, str | None]:
+    """The request's id, taken over from a proxy where it is harmless, and its origin."""
+    request_id, origin = None, None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            request_id = value.decode("latin-1")
+        elif name == b"origin":
+            origin = value.decode("latin-1")
+    if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+        request_id = secrets.token_hex(8)
+    return request_id, origin

@@ -1,0 +1,70 @@
+"""The whole site: uploads at their path, and what operators and load balancers ask."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tuspy_server.web.metrics import CONTENT_TYPE
+
+
+class Site:
+    """ASGI app: requests below `path` go to the uploads, with or without its last slash, all others to the routes."""
+
+    def __init__(
+        self,
+        path: str,
+        uploads: ASGIApp,
+        *,
+        check: Callable[[], Awaitable[None]],
+        metrics: Callable[[], Awaitable[bytes]],
+        lifespan: Callable[[object], AbstractAsyncContextManager[None]],
+    ) -> None:
+        """`path` begins and ends with a slash. `check` raises where the server is not ready."""
+        self._mount = path.rstrip("/")
+        self._uploads = uploads
+        self._check = check
+        self._metrics = metrics
+        self._routes = Starlette(
+            routes=[
+                Route("/", self._index),
+                Route("/livez", self._livez),
+                Route("/readyz", self._readyz),
+                Route("/metrics", self._render_metrics),
+            ],
+            lifespan=lifespan,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection or the lifespan."""
+        if scope["type"] == "http":
+            root: str = scope.get("root_path", "")
+            path: str = scope["path"]
+            below = path[len(root) :] if root and path.startswith(root) else path
+            if below == self._mount or below.startswith(f"{self._mount}/"):
+                await self._uploads({**scope, "root_path": root + self._mount}, receive, send)
+                return
+        await self._routes(scope, receive, send)
+
+    async def _index(self, request: Request) -> Response:
+        return PlainTextResponse(f"tuspy-server takes tus uploads at {self._mount}/\n")
+
+    async def _livez(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
+
+    async def _readyz(self, request: Request) -> Response:
+        try:
+            await self._check()
+        except Exception as error:  # whatever it is, the server is not ready, and the cause's name is no secret
+            text = f"not ready: {type(error).__name__}\n"
+            return PlainTextResponse(text, status_code=503, headers={"Cache-Control": "no-store"})
+        return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
+
+    async def _render_metrics(self, request: Request) -> Response:
+        return Response(await self._metrics(), media_type=CONTENT_TYPE)
