@@ -12,8 +12,8 @@ from conformance.target import TUS_VERSION, Target
 from conformance.wire import Closed, Connection, Exchange, Fields, Origin, Response, connect, request_target
 
 OFFSET_OCTET_STREAM = "application/offset+octet-stream"
-LOCK_SECONDS = 30.0
-"""How long an upload may stay locked after a lost connection, as the rows CORE-PATCH-19 and -24 allow."""
+METADATA = "filename eC5iaW4=,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"
+"""What a browser's client would send for a file x.bin of type application/octet-stream."""
 
 Headers = Mapping[str, str | None] | Mapping[str, str] | Sequence[tuple[str, str | None]] | Fields
 """Header fields of a request. A value of None leaves out a field that is sent by default."""
@@ -110,18 +110,25 @@ class Tus:
         return response
 
     async def post(self, headers: Headers = (), body: bytes | None = None, *, chunked: bool = False) -> Response:
-        """POST to the creation URL; a Location in the answer is remembered for the clean-up."""
-        response = await self.request("POST", self.url, headers, body, chunked=chunked)
+        """POST to the creation URL; a Location in the answer is remembered for the clean-up.
+
+        Upload-Metadata as browsers send it goes with it unless the headers say otherwise: some servers want it, and
+        that fault should cost them the cases on metadata, not all.
+        """
+        fields = _pairs(headers)
+        if "upload-metadata" not in {name.lower() for name, _ in fields}:
+            fields.append(("Upload-Metadata", METADATA))
+        response = await self.request("POST", self.url, fields, body, chunked=chunked)
         if response.get("Location"):
             self._created.append(self.location(response))
         return response
 
-    async def create(self, length: int | None, headers: Mapping[str, str] | None = None) -> str:
+    async def create(self, length: int | None, headers: Mapping[str, str | None] | None = None) -> str:
         """Create an upload and return its URL. A length of None leaves Upload-Length to the given headers."""
         limit = self.target.tus_max_size
         if length is not None and limit is not None and length > limit:
             raise Skip(f"needs an upload of {length} bytes, Tus-Max-Size is {limit}")
-        fields = {} if length is None else {"Upload-Length": str(length)}
+        fields: dict[str, str | None] = {} if length is None else {"Upload-Length": str(length)}
         response = await self.post({**fields, **(headers or {})})
         if response.status == 201 and response.get("Location"):
             return self.location(response)
@@ -129,7 +136,7 @@ class Tus:
             raise Failure(f"201 with Location for a valid creation, got {response.status}", response)
         raise Skip(f"no upload could be created: POST answers {response.status}, creation is not advertised")
 
-    async def create_full(self, content: bytes, headers: Mapping[str, str] | None = None) -> str:
+    async def create_full(self, content: bytes, headers: Mapping[str, str | None] | None = None) -> str:
         """Create an upload, send all its content by one PATCH, and return its URL."""
         url = await self.create(len(content), headers)
         if content:
@@ -171,9 +178,14 @@ class Tus:
         """PATCH bytes at an offset."""
         return await self.request("PATCH", url, self.patch_headers(offset, headers), body, chunked=chunked)
 
-    async def unlocked_head(self, url: str, seconds: float = LOCK_SECONDS) -> Response:
-        """HEAD an upload; while the answer is 423 ask again, up to a deadline."""
-        deadline = asyncio.get_running_loop().time() + seconds
+    @property
+    def lock_seconds(self) -> float:
+        """How long an upload may stay locked after a lost connection."""
+        return self.target.options.lock_seconds
+
+    async def unlocked_head(self, url: str) -> Response:
+        """HEAD an upload; while the answer is 423 ask again, as long as a lock may last."""
+        deadline = asyncio.get_running_loop().time() + self.lock_seconds
         while True:
             response = await self.head(url)
             if response.status != 423 or asyncio.get_running_loop().time() > deadline:

@@ -13,12 +13,14 @@ TUS_VERSION = "1.0.0"
 class Options:
     """What only the operator can know or wants otherwise. Durations are in seconds, sizes in bytes.
 
-    `case_seconds` ends a case that hangs, `answer_seconds` one wait for a response; the rows on locks allow 30 s.
+    `case_seconds` ends a case that hangs, `answer_seconds` one wait for a response. `lock_seconds` is how long an upload
+    may stay locked after a lost connection: the rows allow 30 s.
     """
 
     headers: Fields = ()
     case_seconds: float = 90.0
     answer_seconds: float = 35.0
+    lock_seconds: float = 30.0
     parallel: int = 6
     seed: int = 0
     small_uploads: int = 1000

@@ -4,13 +4,13 @@ import asyncio
 
 from conformance.case import Level, case
 from conformance.cases.core_version import unknown_url
-from conformance.client import DIGITS, LOCK_SECONDS, Tus, expect, expect_status, offset_of
+from conformance.client import DIGITS, Tus, expect, expect_status, offset_of
 from conformance.wire import Malformed
 
 
 @case("CORE-HEAD-01")
 async def head_reports_the_offset(tus: Tus) -> None:
-    url = await tus.create(11)
+    url = await tus.create(11, {"Upload-Metadata": None})
     first = await tus.head(url)
     expect(offset_of(first) == 0, "Upload-Offset: 0 of a new upload", first)
     expect_status(await tus.patch(url, 0, b"hello"), 204)
@@ -92,7 +92,7 @@ async def head_during_a_patch_tells_the_truth(tus: Tus) -> None:
         await connection.send(b"x" * 100_000)
         await asyncio.sleep(0.1)
         before = 0
-        async with asyncio.timeout(LOCK_SECONDS):
+        async with asyncio.timeout(tus.lock_seconds):
             for _ in range(2):
                 response = await tus.head(url)
                 expect_status(response, 200, 204, 423)

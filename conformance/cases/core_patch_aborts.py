@@ -4,7 +4,7 @@ import asyncio
 import random
 
 from conformance.case import Level, Skip, case
-from conformance.client import LOCK_SECONDS, Tus, expect, expect_status
+from conformance.client import Tus, expect, expect_status
 from conformance.wire import Closed, Malformed
 
 SIX_MIB = 6 << 20
@@ -46,7 +46,7 @@ async def _resume_after(tus: Tus, cut: str, level: Level | None = None) -> None:
         # The row allows a lock of 30 s; `offset` waits that long while HEAD answers 423.
         offset = await tus.offset(url)
     expect(offset <= 120_000, f"an offset of at most the 120000 bytes sent, got {offset}", level=level)
-    async with asyncio.timeout(LOCK_SECONDS):
+    async with asyncio.timeout(tus.lock_seconds):
         while True:
             offset = await tus.offset(url)
             response = await tus.patch(url, offset, content[offset:])
@@ -120,13 +120,13 @@ async def a_stalled_patch_does_not_hold_the_upload(tus: Tus) -> None:
         await connection.send(content[:300])
         await asyncio.sleep(0.2)
         try:
-            async with asyncio.timeout(LOCK_SECONDS):
+            async with asyncio.timeout(tus.lock_seconds):
                 head = await tus.head(url)
                 expect_status(head, 200, 204, 423, why="HEAD beside a stalled PATCH")
                 offset = 0 if head.status == 423 else int(head.get("Upload-Offset") or 0)
                 second = await tus.patch(url, offset, content[offset:])
         except TimeoutError:
-            expect(False, f"an answer within {LOCK_SECONDS:g} s while another PATCH is stalled")
+            expect(False, f"an answer within {tus.lock_seconds:g} s while another PATCH is stalled")
         expect_status(second, 204, 423, 409, why="a second PATCH beside a stalled one")
         connection.close()
         await tus.offset(url)
@@ -144,7 +144,7 @@ async def acknowledged_bytes_survive_a_kill(tus: Tus) -> None:
     expect_status(await tus.patch(url, 0, b"hello"), 204)
     process = await asyncio.create_subprocess_shell(command)
     expect(await process.wait() == 0, f"the restart command to end with 0, got {process.returncode}")
-    async with asyncio.timeout(LOCK_SECONDS):
+    async with asyncio.timeout(tus.lock_seconds):
         while True:
             try:
                 offset = await tus.offset(url)

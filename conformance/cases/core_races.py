@@ -65,7 +65,7 @@ async def one_of_two_racing_patches_wins(tus: Tus) -> None:
 
 @case("CORE-PATCH-26")
 async def an_early_409_is_readable(tus: Tus) -> None:
-    url = await tus.create(60 << 20)
+    url = await tus.create((50 << 20) + 5)
     async with tus.open_patch(url, 5, 50 << 20) as connection:
         writer = asyncio.ensure_future(connection.send(bytes(50 << 20)))
         try:

@@ -5,7 +5,7 @@ from urllib.parse import urljoin, urlsplit
 
 from conformance.case import Level, Skip, case
 from conformance.client import Tus, expect, expect_4xx, expect_status, offset_of
-from conformance.wire import Response
+from conformance.wire import Malformed, Response
 
 
 def nothing_created(response: Response) -> None:
@@ -25,7 +25,7 @@ async def creation_is_advertised_if_it_works(tus: Tus) -> None:
 
 @case("CREA-POST-02")
 async def post_creates_an_empty_upload(tus: Tus) -> None:
-    response = await tus.post({"Upload-Length": "100"})
+    response = await tus.post({"Upload-Length": "100", "Upload-Metadata": None})
     expect_status(response, 201)
     head = await tus.head(tus.location(response))
     expect(offset_of(head) == 0, "Upload-Offset: 0", head)
@@ -43,7 +43,7 @@ async def location_resolves_to_the_upload(tus: Tus) -> None:
 
 @case("CREA-POST-04")
 async def a_zero_byte_upload_is_complete_at_once(tus: Tus) -> None:
-    response = await tus.post({"Upload-Length": "0"})
+    response = await tus.post({"Upload-Length": "0", "Upload-Metadata": None})
     expect_status(response, 201)
     head = await tus.head(tus.location(response))
     expect(offset_of(head) == 0, "Upload-Offset: 0", head)
@@ -92,7 +92,12 @@ async def huge_lengths_do_not_wrap(tus: Tus) -> None:
         response = await tus.post({"Upload-Length": length})
         expect_status(response, 201, 400, 413, why=f"Upload-Length was {length}")
         if response.status == 201:
-            head = await tus.head(tus.location(response))
+            try:
+                head = await tus.head(tus.location(response))
+            except Malformed as error:
+                # The parser allows no Content-Length of 30 digits, which HEAD may carry.
+                tus.note(f"Upload-Length {length} not judged: {error}")
+                continue
             got = head.get("Upload-Length")
             expect(got == length, f"Upload-Length: {length} as sent, got {got}", head)
 

@@ -4,7 +4,7 @@ import asyncio
 
 from conformance.case import case
 from conformance.cases.core_version import unknown_url
-from conformance.client import LOCK_SECONDS, Tus, expect, expect_status
+from conformance.client import Tus, expect, expect_status
 from conformance.wire import Response, WireError
 
 
@@ -49,14 +49,14 @@ async def delete_ends_a_running_patch(tus: Tus) -> None:
         await connection.send(b"x" * 400)
         await asyncio.sleep(0.1)
         try:
-            async with asyncio.timeout(LOCK_SECONDS):
+            async with asyncio.timeout(tus.lock_seconds):
                 deleted = await tus.delete(url)
         except TimeoutError:
-            expect(False, f"an answer within {LOCK_SECONDS:g} s to a DELETE beside a PATCH")
+            expect(False, f"an answer within {tus.lock_seconds:g} s to a DELETE beside a PATCH")
         expect_status(deleted, 204, 423)
         try:
             await connection.send(b"x" * 600)
-            answer = await connection.receive(LOCK_SECONDS)
+            answer = await connection.receive(tus.lock_seconds)
         except WireError as error:
             tus.note(f"the PATCH ends so: {error}")
     if deleted.status == 204:

@@ -65,7 +65,7 @@ async def other_trailers_do_nothing(tus: Tus) -> None:
     ):
         url = await tus.create(10)
         response = await _patch(tus, url, b"hello", (trailer,))
-        expect_status(response, 204, 400, 501, why=f"the trailer was {trailer[0]}")
+        expect(response.status in {204, 501} or 400 <= response.status < 500, "204, or a refusal", response)
         await unchanged(tus, url, 5 if response.status == 204 else 0, f"a trailer {trailer[0]}")
         if response.status != 204:
             tus.note(f"a trailer {trailer[0]} answers {response.status}")
@@ -76,7 +76,8 @@ async def odd_trailers_do_not_break_parsing(tus: Tus) -> None:
     url = await tus.create(10)
     if not tus.target.advertises("checksum-trailer"):
         response = await _patch(tus, url, b"hello", WRONG, ANNOUNCED)
-        expect_status(response, 204, 400, 460, 501)
+        # A server may refuse chunked bodies; that is for CORE-PATCH-14 to judge.
+        expect(response.status in {204, 501} or 400 <= response.status < 500, "204, or a refusal", response)
         await unchanged(tus, url, 5 if response.status == 204 else 0, f"a status of {response.status}")
         return
     missing = await _patch(tus, url, b"hello", (), ANNOUNCED)
