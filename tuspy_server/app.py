@@ -177,7 +177,7 @@ class TusServer:
             return await (self._parts.sweeper.due() if dry_run else self._parts.sweeper.sweep())
         if dry_run:
             return SweepReport(expired=await look_at_expired(self.settings), cleaned=0, purged=0)
-        parts = compose(self.settings, self._hooks, self._given_stores)
+        parts = compose(self.settings, self._hooks, self._given_stores, knows_all_hooks=False)
         await _open(parts.stores)
         try:
             return await parts.sweeper.sweep()

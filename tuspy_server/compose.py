@@ -72,8 +72,16 @@ def pick_stores(settings: Settings) -> Stores:
     )
 
 
-def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None) -> Parts:
-    """Join everything; no I/O. `stores` replaces those that the settings pick."""
+def compose(
+    settings: Settings, hooks: Hooks, stores: Stores | None = None, *, knows_all_hooks: bool = True
+) -> Parts:
+    """Join everything; no I/O.
+
+    Args:
+        stores: replace those that the settings pick.
+        knows_all_hooks: False where another process may come with more (a sweep from the command line): events that
+            none of `hooks` wants are then kept for them.
+    """
     stores = stores or pick_stores(settings)
     wakeup = LocalWakeup()
     metrics = Metrics()
@@ -110,7 +118,7 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None) -> P
             metrics,
             gone_seconds=settings.gone_seconds,
             event_seconds=settings.event_seconds,
-            events_are_awaited=lambda: bool(hooks.consumers),
+            events_are_awaited=lambda: bool(hooks.consumers) or not knows_all_hooks,
         ),
         relay=Relay(
             stores.outbox,
