@@ -18,6 +18,9 @@ METADATA = "filename eC5iaW4=,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"
 Headers = Mapping[str, str | None] | Mapping[str, str] | Sequence[tuple[str, str | None]] | Fields
 """Header fields of a request. A value of None leaves out a field that is sent by default."""
 
+REST_SECONDS = 0.2
+"""How long an offset must stay as it is to be taken for final."""
+
 
 class Tus:
     """What a case holds: the target, a client for it, and a place for notes.
@@ -198,14 +201,17 @@ class Tus:
         return offset_of(response)
 
     async def settled_offset(self, url: str, expected: int, seconds: float = 3.0) -> int:
-        """Return the offset as soon as it is the expected one, or what it is at the deadline.
+        """Return the offset once it has stayed the expected one for a while, or what it is at the deadline.
 
-        A server may still be writing what a lost connection brought; only where it comes to rest counts.
+        A server may still be writing what a lost connection brought, or not have noticed the loss; only where the
+        offset comes to rest counts. One above the expected is returned at once.
         """
-        deadline = asyncio.get_running_loop().time() + seconds
+        clock = asyncio.get_running_loop().time
+        deadline, rest = clock() + seconds, None
         while True:
             offset = await self.offset(url)
-            if offset >= expected or asyncio.get_running_loop().time() > deadline:
+            rest = (rest or clock() + REST_SECONDS) if offset == expected else None
+            if offset > expected or clock() > min(deadline, rest or deadline):
                 return offset
             await asyncio.sleep(0.05)
 

@@ -13,8 +13,8 @@ TUS_VERSION = "1.0.0"
 class Options:
     """What only the operator can know or wants otherwise. Durations are in seconds, sizes in bytes.
 
-    `case_seconds` ends a case that hangs, `answer_seconds` one wait for a response. `lock_seconds` is how long an upload
-    may stay locked after a lost connection: the rows allow 30 s.
+    `case_seconds` ends a case that hangs, `answer_seconds` one wait for a response. `lock_seconds` is how long an
+    upload may stay locked after a lost connection: the rows allow 30 s.
     """
 
     headers: Fields = ()

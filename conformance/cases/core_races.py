@@ -11,13 +11,19 @@ from conformance.wire import Connection, Response, WireError
 RACE_BYTES = 200_000
 
 
-async def race(tus: Tus, url: str, bodies: list[bytes], first_lead: float = 0.0) -> list[Response | None]:
-    """Send PATCHes at offset 0 at once, each body in two halves; None where no response came."""
+async def race(tus: Tus, url: str, bodies: list[bytes], lead: float = 0.0) -> list[Response | None]:
+    """Send PATCHes at offset 0 at once: first the heads, `lead` seconds apart, then each body in two halves.
+
+    Returns:
+        The responses in the order of the bodies; None where no response came.
+    """
+    start = asyncio.get_running_loop().time() + lead * len(bodies) + 0.03
 
     async def patch(body: bytes, delay: float) -> Response | None:
         await asyncio.sleep(delay)
         async with tus.open_patch(url, 0, len(body)) as connection:
             try:
+                await asyncio.sleep(start - asyncio.get_running_loop().time())
                 await connection.send(body[: len(body) // 2])
                 await asyncio.sleep(0.05)
                 await connection.send(body[len(body) // 2 :])
@@ -26,7 +32,7 @@ async def race(tus: Tus, url: str, bodies: list[bytes], first_lead: float = 0.0)
                 return await _late_answer(connection)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(patch(body, first_lead * number)) for number, body in enumerate(bodies)]
+        tasks = [group.create_task(patch(body, lead * number)) for number, body in enumerate(bodies)]
     return [task.result() for task in tasks]
 
 

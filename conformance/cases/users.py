@@ -21,7 +21,7 @@ async def a_line_that_breaks_at_random(tus: Tus) -> None:
         expect(offset >= acknowledged, f"at least the {acknowledged} acknowledged bytes, got {offset}")
         if offset == len(content):
             break
-        part = content[offset : offset + rng.choice((1, 1000, 70_000, 500_000, 3_000_000))]
+        part = content[offset : offset + rng.choice((1, 1000, 70_000, 300_000, 500_000))]
         if rng.random() < 0.6:
             kept = rng.randrange(len(part) + 1)
             async with tus.open_patch(url, offset, len(part)) as connection:

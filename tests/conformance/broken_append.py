@@ -13,6 +13,8 @@ async def patch(request: Request) -> None:
     """Check the head of a PATCH, then take in its body."""
     on = request.on
     content_type = (request.get("Content-Type") or "").partition(";")[0].strip().lower()
+    if on("trailer-500") and request.get("Trailer"):
+        raise Answer(500)
     if on("unknown-patch-204") and request.id not in request.uploads:
         raise Answer(204, {"Upload-Offset": "0"})
     upload = request.upload()
@@ -28,7 +30,7 @@ async def patch(request: Request) -> None:
         raise Answer(423)
     if length is not None:
         upload.length = length
-    upload.writing = not on("head-busy-423-lies")
+    upload.writing = True
     try:
         await take(request, upload)
     except Disconnected:
@@ -71,6 +73,8 @@ def _declared(request: Request, upload: Upload, offset: int) -> int | None:
     on = request.on
     length = request.number("Upload-Length", "lax-length")
     content_length = request.number("Content-Length", "lax-length")
+    if length is not None and length == upload.length and on("repeated-length-500"):
+        raise Answer(500)
     if length is not None and not on("length-may-change"):
         if upload.length is not None and length != upload.length:
             raise Answer(400)
@@ -151,6 +155,8 @@ def _checksum(request: Request) -> tuple[str, bytes] | None:
     value = request.get("Upload-Checksum")
     if value is None or on("ignores-checksum"):
         return None
+    if on("refuses-checksum"):
+        raise Answer(460)
     algorithm, space, coded = value.partition(" ")
     try:
         expected = b64decode(coded, validate=True)
@@ -167,9 +173,7 @@ def _checksum(request: Request) -> tuple[str, bytes] | None:
     return algorithm, expected
 
 
-def _verify(
-    request: Request, upload: Upload, start: int, pending: bytearray, algorithm: str, expected: bytes
-) -> None:
+def _verify(request: Request, upload: Upload, start: int, pending: bytearray, algorithm: str, expected: bytes) -> None:
     on = request.on
     data = bytes(pending) or bytes(upload.data[start:])
     if not data and on("empty-checksum-unverified"):

@@ -1,5 +1,7 @@
 """POST on the broken server: plain, with data, deferred, partial and final uploads."""
 
+import asyncio
+import contextlib
 import secrets
 import time
 from urllib.parse import urlsplit
@@ -7,8 +9,6 @@ from urllib.parse import urlsplit
 from tests.conformance.broken_append import take
 from tests.conformance.broken_request import Answer, Request
 from tests.conformance.broken_uploads import DATA_TYPE, MAX_SIZE, Upload, metadata_pairs
-
-EVERY_LENGTH = ("-1", "abc", "")
 
 
 async def create(request: Request) -> None:
@@ -18,13 +18,11 @@ async def create(request: Request) -> None:
     metadata = _metadata(request)
     upload = Upload(_new_id(request), _length(request, concat), metadata)
     upload.expires_at = time.time() + request.expires_seconds
-    if concat is not None and concat != "partial" and not (on("any-concat") and not concat.startswith("final;/")):
-        _concatenate(request, upload, concat)
+    if concat is not None and concat != "partial" and not (on("any-concat") and concat in {"foo", "Partial"}):
+        await _concatenate(request, upload, concat)
     upload.concat = concat
     headers = {"Location": _location(request, upload.id)}
     content_type = request.get("Content-Type")
-    if on("final-takes-data") and upload.parts:
-        content_type = None
     if content_type == DATA_TYPE or (content_type and (on("json-is-data") or on("cwu-any-type"))):
         if upload.parts:
             raise Answer(403)
@@ -38,6 +36,8 @@ async def create(request: Request) -> None:
 async def _with_data(request: Request, upload: Upload, headers: dict[str, str]) -> None:
     on = request.on
     content_length = int(request.get("Content-Length") or 0)
+    if on("cwu-continues-too-long"):
+        await request.receive()
     if upload.length is not None and content_length > upload.length and not on("cwu-overrun"):
         raise Answer(413)
     if on("cwu-ignores-checksum"):
@@ -83,6 +83,8 @@ def _length(request: Request, concat: str | None) -> int | None:
     on = request.on
     defer = request.get("Upload-Defer-Length")
     length = request.number("Upload-Length", "lax-length")
+    if on("cwu-continues-too-long") and (length or 0) > MAX_SIZE:
+        return length
     final = concat is not None and concat.startswith("final;")
     if final and not on("believes-final-length"):
         return None
@@ -93,24 +95,26 @@ def _length(request: Request, concat: str | None) -> int | None:
             raise Answer(400)
         return None
     if length is None:
-        if on("length-optional"):
+        if on("length-optional") or (on("any-concat") and concat):
             return None
         raise Answer(400)
     if length == 0 and on("refuses-zero-length"):
         raise Answer(400)
     if length == MAX_SIZE and on("limit-is-exclusive"):
         raise Answer(413)
-    if length < 0 or (length > MAX_SIZE and not on("limit-not-enforced") and not on("length-as-float")):
-        raise Answer(413 if length > 0 or not on("lax-length") else 201, {"Location": "/x"} if length < 0 else {})
+    if length > MAX_SIZE and not on("limit-not-enforced") and not on("length-as-float"):
+        raise Answer(413)
     return length
 
 
-def _concatenate(request: Request, upload: Upload, concat: str) -> None:
+async def _concatenate(request: Request, upload: Upload, concat: str) -> None:
     on = request.on
     kind, _, rest = concat.partition(";")
     urls = rest.split()
-    if kind != "final" or not urls:
+    if kind != "final" or not urls or on("refuses-finals"):
         raise Answer(400)
+    if on("counts-partials-once"):
+        urls = list(dict.fromkeys(urls))
     if len(urls) > 50 and on("long-list-500"):
         raise Answer(500)
     parts = []
@@ -118,15 +122,17 @@ def _concatenate(request: Request, upload: Upload, concat: str) -> None:
         if url.startswith("/") and on("only-absolute-urls"):
             raise Answer(400)
         part = request.uploads.get(urlsplit(url).path.rsplit("/", 1)[-1])
+        if part is None and on("fetches-partials"):
+            await _fetch(url)
         if part is None and on("unknown-partial-ignored"):
             continue
         if part is None:
             raise Answer(500 if on("unknown-partial-500") else 404)
+        if part.concat != "partial" and on("normal-as-partial-500"):
+            raise Answer(500)
         if (not part.complete and not on("accepts-unfinished")) or part.concat != "partial":
             raise Answer(400)
         parts.append(part)
-    if on("sorts-partials"):
-        parts.sort(key=lambda part: part.id)
     if on("reverses-partials"):
         parts.reverse()
     for part in parts:
@@ -137,3 +143,10 @@ def _concatenate(request: Request, upload: Upload, concat: str) -> None:
         upload.metadata = parts[0].metadata
     upload.length = upload.length if on("believes-final-length") and upload.length else len(upload.data)
     upload.parts = [part.id for part in parts]
+
+
+async def _fetch(url: str) -> None:
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.close()

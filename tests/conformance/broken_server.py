@@ -1,8 +1,8 @@
 """A small, correct tus server in memory, as a pure ASGI app, with a switch for each fault that the suite must find.
 
 `/files/` behaves. `/fault/NAME/files/` behaves but for one fault, listed in `broken_faults.py`. `/expires/N` before
-`/files/` makes unfinished uploads expire after N seconds. Every handler reads as the rule it obeys, and `on(NAME)` marks
-the place where the fault breaks it.
+`/files/` makes unfinished uploads expire after N seconds. Every handler reads as the rule it obeys, and `on(NAME)`
+marks the place where the fault breaks it.
 """
 
 import threading

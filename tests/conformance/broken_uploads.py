@@ -49,7 +49,7 @@ class Upload:
     def describe(self, on: On) -> dict[str, str]:
         """Return the header fields of a response to HEAD."""
         offset = len(self.data) + (1 if on("head-offset-plus-one") and self.data else 0)
-        if on("head-lies-during-patch") and self.writing or on("head-shows-unverified") and self.writing:
+        if (on("head-lies-during-patch") and self.writing) or (on("head-shows-unverified") and self.writing):
             offset = self.claimed
         if on("head-is-stale"):
             offset = self.stale
@@ -73,8 +73,10 @@ class Upload:
                 headers["Upload-Concat"] = self.concat.replace("/fault", "http://127.0.0.1/fault")
         if on("final-without-offset") and self.parts:
             del headers["Upload-Offset"]
+        if on("partial-without-offset") and self.concat == "partial":
+            del headers["Upload-Offset"]
         if not self.complete:
-            headers["Upload-Expires"] = self.upload_expires
+            headers["Upload-Expires"] = "2099-01-01T00:00:00Z" if on("head-expires-as-iso") else self.upload_expires
         return headers
 
     def _echo(self, on: On) -> str:
