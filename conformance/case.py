@@ -105,13 +105,13 @@ def requirements() -> dict[str, Requirement]:
     return rows
 
 
-def case(id: str, *, unadvertised: bool = False, alone: bool = False) -> Callable[[CaseFunction], CaseFunction]:
+def case(row_id: str, *, unadvertised: bool = False, alone: bool = False) -> Callable[[CaseFunction], CaseFunction]:
     """Register a function as the case of the row with this id; see `Case` for the options."""
 
     def register(function: CaseFunction) -> CaseFunction:
-        if id in _registry:
-            raise ValueError(f"two cases for {id}")
-        _registry[id] = Case(requirements()[id], function, unadvertised, alone)
+        if row_id in _registry:
+            raise ValueError(f"two cases for {row_id}")
+        _registry[row_id] = Case(requirements()[row_id], function, unadvertised, alone)
         return function
 
     return register
@@ -123,4 +123,4 @@ def all_cases() -> tuple[Case, ...]:
     package = importlib.import_module("conformance.cases")
     for module in pkgutil.iter_modules(package.__path__, "conformance.cases."):
         importlib.import_module(module.name)
-    return tuple(_registry[id] for id in requirements() if id in _registry)
+    return tuple(_registry[row_id] for row_id in requirements() if row_id in _registry)

@@ -64,7 +64,7 @@ class Tus:
         """Open a connection to the origin of a URL; the runner closes it when the case ends."""
         options = self.target.options
         connection = await connect(
-            Origin.of(url or self.url), self.exchanges, min(options.answer_seconds, 15), options.verify_tls
+            Origin.of(url or self.url), self.exchanges, min(options.answer_seconds, 15), verify=options.verify_tls
         )
         self._open.append(connection)
         return connection
@@ -97,7 +97,7 @@ class Tus:
             framed.append(("Content-Length", str(len(body or b""))))
         connection = await self._connection(url)
         self.send_head(connection, method, url, framed)
-        sender = asyncio.ensure_future(_send_body(connection, body or b"", chunked))
+        sender = asyncio.ensure_future(_send_body(connection, body or b"", chunked=chunked))
         try:
             response = await self.receive(connection)
         finally:
@@ -259,7 +259,7 @@ def _pairs(headers: Headers) -> list[tuple[str, str | None]]:
     return list(headers.items()) if isinstance(headers, Mapping) else list(headers)
 
 
-async def _send_body(connection: Connection, body: bytes, chunked: bool) -> None:
+async def _send_body(connection: Connection, body: bytes, *, chunked: bool) -> None:
     if chunked:
         if body:
             await connection.send_chunk(body)
@@ -294,8 +294,8 @@ def expect_4xx(response: Response, why: str = "") -> None:
         raise Failure(f"a 4xx status, got {response.status}" + (f" ({why})" if why else ""), response)
 
 
-def expect(holds: bool, expected: str, response: Response | None = None, level: Level | None = None) -> None:
-    """Fail with this text unless the condition holds."""
+def expect(holds: object, expected: str, response: Response | None = None, level: Level | None = None) -> None:
+    """Fail with this text unless the condition holds, as in an `assert`."""
     if not holds:
         raise Failure(expected, response, level)
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from conformance import __version__
 from conformance.case import Level
@@ -112,7 +112,7 @@ def _printable(text: str) -> str:
 def as_junit(target: Target, results: Sequence[Result]) -> str:
     """Return a run as JUnit XML; failures below MUST carry their level as the type."""
     by_status = Counter(result.status for result in results)
-    suite = ElementTree.Element(
+    suite = ET.Element(
         "testsuite",
         name=f"tus-conformance {target.url}",
         tests=str(len(results)),
@@ -122,13 +122,13 @@ def as_junit(target: Target, results: Sequence[Result]) -> str:
     )
     for result in results:
         name = {"classname": result.requirement.heading, "name": result.id, "time": f"{result.seconds:.3f}"}
-        element = ElementTree.SubElement(suite, "testcase", name)
+        element = ET.SubElement(suite, "testcase", name)
         if result.status == "failed":
-            inner = ElementTree.SubElement(element, "failure", type=result.level, message=_printable(result.detail))
+            inner = ET.SubElement(element, "failure", type=result.level, message=_printable(result.detail))
             inner.text = _printable(failure(result))
         elif result.status == "skipped":
-            ElementTree.SubElement(element, "skipped", message=_printable(result.detail))
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+            ET.SubElement(element, "skipped", message=_printable(result.detail))
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def as_markdown(target: Target, results: Sequence[Result]) -> str:
@@ -144,8 +144,7 @@ def as_markdown(target: Target, results: Sequence[Result]) -> str:
         "| extension | " + " | ".join([*Level, "skipped"]) + " |",
         "|---" * (len(Level) + 2) + "|",
     ]
-    for heading in headings(results):
-        lines.append(f"| {heading} | " + " | ".join(_cells(results, heading)) + " |")
+    lines += [f"| {heading} | " + " | ".join(_cells(results, heading)) + " |" for heading in headings(results)]
     for level in Level:
         failed = [result for result in results if result.status == "failed" and result.level is level]
         if failed:

@@ -52,6 +52,8 @@ async def run(target: Target, cases: Iterable[Case], on_result: Callable[[Result
     """Judge the target by these cases, `target.options.parallel` at a time, those that want it alone at the end.
 
     Args:
+        target: the server.
+        cases: what to judge it by.
         on_result: called with each result as it comes.
 
     Returns:

@@ -67,7 +67,7 @@ class Target:
 
 async def _ask(url: str, options: Options, method: str, fields: Sequence[tuple[str, str]]) -> Response:
     exchanges: list[Exchange] = []
-    connection = await connect(Origin.of(url), exchanges, options.answer_seconds, options.verify_tls)
+    connection = await connect(Origin.of(url), exchanges, options.answer_seconds, verify=options.verify_tls)
     try:
         names = [("Host", connection.origin.authority), *fields, *options.headers]
         connection.send_head(method, request_target(url), names)

@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
             self._parser = _parser_for(method)
         try:
             async with asyncio.timeout(seconds):
-                return await self._read(self._parser, exchange, interim)
+                return await self._read(self._parser, exchange, interim=interim)
         except TimeoutError:
             exchange.response = exchange.response or f"(nothing for {seconds:g} s)"
             raise Silence(f"no complete response within {seconds:g} s") from None
@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
                 raise Closed("the server closed the connection within its response") from None
             raise Malformed(f"not a valid HTTP/1.1 response: {error}") from None
 
-    async def _read(self, parser: h11.Connection, exchange: Exchange, interim: bool) -> Response:
+    async def _read(self, parser: h11.Connection, exchange: Exchange, *, interim: bool) -> Response:
         head: h11.Response | None = None
         body = bytearray()
         while True:
@@ -276,7 +276,7 @@ class Connection(asyncio.Protocol):
             exchange.response += "\n\n" + body[:200].decode("utf-8", "replace")
         alive = parser.their_state is h11.DONE and not self.ended
         self.used_at = asyncio.get_running_loop().time()
-        return _response(head, exchange, body, interim, alive, show=False)
+        return _response(head, exchange, body, interim, keeps_alive=alive, show=False)
 
     async def wait_closed(self, seconds: float) -> bool:
         """Wait until the server ends the connection; False if it does not in time."""
@@ -304,8 +304,8 @@ def _response(
     exchange: Exchange,
     body: bytes = b"",
     interim: Iterable[Response] = (),
-    keeps_alive: bool = False,
     *,
+    keeps_alive: bool = False,
     show: bool = True,
 ) -> Response:
     if show:
@@ -317,7 +317,7 @@ def _response(
     return Response(event.status_code, tuple(fields), exchange, body, tuple(interim), keeps_alive)
 
 
-async def connect(origin: Origin, exchanges: list[Exchange], seconds: float, verify: bool = True) -> Connection:
+async def connect(origin: Origin, exchanges: list[Exchange], seconds: float, *, verify: bool = True) -> Connection:
     """Open a connection; its exchanges are appended to the list. Raises Closed if nobody answers."""
     context: ssl.SSLContext | None = None
     if origin.scheme == "https":
@@ -332,5 +332,5 @@ async def connect(origin: Origin, exchanges: list[Exchange], seconds: float, ver
                 lambda: Connection(origin, exchanges), origin.host, origin.port, ssl=context
             )
     except (OSError, TimeoutError) as error:
-        raise Closed(f"cannot connect to {origin.authority}: {error or 'timed out'}") from None
+        raise Closed(f"cannot connect to {origin.authority}: {error!r}") from None
     return connection

@@ -11,7 +11,7 @@ from conformance.client import Tus, expect
 async def foreign_hosts_are_not_asked(tus: Tus) -> None:
     visitors: list[str] = []
 
-    def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def visited(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visitors.append(str(writer.get_extra_info("peername")))
         writer.close()
 
@@ -30,5 +30,5 @@ async def foreign_hosts_are_not_asked(tus: Tus) -> None:
 
 
 @case("CONC-19")
-async def partials_finish_silently(tus: Tus) -> None:
+async def partials_finish_silently(_tus: Tus) -> None:
     raise Skip("no HTTP client can see the server's hooks")

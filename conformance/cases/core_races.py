@@ -2,7 +2,7 @@
 
 import asyncio
 
-from conformance.case import Level, case
+from conformance.case import Failure, Level, case
 from conformance.cases.core_patch import unchanged
 from conformance.cases.core_version import unknown_url
 from conformance.client import Tus, expect, expect_status
@@ -77,7 +77,7 @@ async def an_early_409_is_readable(tus: Tus) -> None:
         try:
             response = await tus.receive(connection)
         except WireError as error:
-            expect(False, f"a readable 409 although the client keeps writing: {error}")
+            raise Failure(f"a readable 409 although the client keeps writing: {error}") from None
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)

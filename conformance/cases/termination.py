@@ -2,7 +2,7 @@
 
 import asyncio
 
-from conformance.case import case
+from conformance.case import Failure, case
 from conformance.cases.core_version import unknown_url
 from conformance.client import Tus, expect, expect_status
 from conformance.wire import Response, WireError
@@ -52,7 +52,7 @@ async def delete_ends_a_running_patch(tus: Tus) -> None:
             async with asyncio.timeout(tus.lock_seconds):
                 deleted = await tus.delete(url)
         except TimeoutError:
-            expect(False, f"an answer within {tus.lock_seconds:g} s to a DELETE beside a PATCH")
+            raise Failure(f"an answer within {tus.lock_seconds:g} s to a DELETE beside a PATCH") from None
         expect_status(deleted, 204, 423)
         try:
             await connection.send(b"x" * 600)

@@ -8,7 +8,7 @@ from typing import Any
 from tests.conformance.broken_uploads import Upload, digits
 
 PATH = re.compile(
-    r"(?P<base>(/fault/(?P<fault>[a-z0-9-]+))?(/expires/(?P<expires>\d+))?/files)(?P<slash>/(?P<id>.*))?", re.S
+    r"(?P<base>(/fault/(?P<fault>[a-z0-9-]+))?(/expires/(?P<expires>\d+))?/files)(?P<slash>/(?P<id>.*))?", re.DOTALL
 )
 
 RESPONSE_HEADERS = (

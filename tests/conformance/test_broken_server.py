@@ -67,7 +67,7 @@ def test_the_correct_server_has_no_failure(origin: str) -> None:
     results = judge(f"{origin}/files/", OPTIONS)
     assert [(result.id, result.detail) for result in results if result.status == "failed"] == []
     skipped = {result.id for result in results if result.status == "skipped" and result.requirement.chapter == "tus"}
-    assert {id for id in skipped if id[:3] not in {"EXP", "TRL"}} <= NOT_PROVEN
+    assert {name for name in skipped if name[:3] not in {"EXP", "TRL"}} <= NOT_PROVEN
 
 
 def test_uploads_that_expire_soon_have_no_failure(origin: str) -> None:
@@ -93,13 +93,13 @@ def test_each_fault_is_found(origin: str) -> None:
         return dict(zip(FAULTS, found, strict=True))
 
     missed = {
-        fault: {id: status for id, status in found.items() if status != "failed"}
+        fault: {name: status for name, status in found.items() if status != "failed"}
         for fault, found in asyncio.run(main()).items()
     }
     assert {fault: cases for fault, cases in missed.items() if cases} == {}
 
 
 def test_each_case_finds_a_fault() -> None:
-    proven = {id for ids in FAULTS.values() for id in ids}
+    proven = {name for names in FAULTS.values() for name in names}
     all_ids = {case.id for case in all_cases() if case.requirement.chapter != "rufh"}
     assert all_ids - proven == NOT_PROVEN
