@@ -1,45 +1,70 @@
-"""Settings: flags over environment (`TUSPY_…`) over a TOML file, in one frozen model.
+"""Settings: all that an operator can set, in one frozen model.
 
 Every field is a flag (`--max-size`), an environment variable (`TUSPY_MAX_SIZE`) and a key of the TOML file
-(`max_size`). In an application, `Settings(data="…")` takes keywords in the place of flags.
+(`max_size`); `tuspy_server.cli.sources` lays them over one another. In an application, `Settings(data="…")` takes
+keywords over the environment and reads no file.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from contextvars import ContextVar
+import re
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 DAY_SECONDS: Final = 86_400.0
+ENVIRONMENT_PREFIX: Final = "TUSPY_"
 
-config_file: ContextVar[Path | None] = ContextVar("config_file", default=None)
-"""The TOML file that `Settings()` reads in this context."""
+
+CENTURY_SECONDS: Final = 3_155_760_000.0
+MOST_BYTES: Final = 2**63 - 1
+
+SITE_PATHS: Final = frozenset({"livez", "readyz", "metrics"})
+"""First segments that the site uses itself."""
+
+
+def _split_at_commas(value: object) -> object:
+    parts = (value,) if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        return value
+    texts = [text.strip() for part in parts for text in part.split(",")]
+    return tuple(text for text in texts if text)
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+"""Several texts: a TOML array, a repeated flag, or one text with commas, which is all that a variable can hold."""
+
+Seconds = Annotated[float, Field(le=CENTURY_SECONDS, allow_inf_nan=False)]
+"""A duration; its ceiling keeps every instant that is reckoned with it a valid one."""
 
 
 class Settings(BaseSettings):
     """All that an operator can set. Sizes take units (`5GB`, `64MiB`); times are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="TUSPY_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     # where
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     path: str = Field("/files/", description="Path of the creation URL.")
     data: Path = Field(Path("data"), description="Folder of the embedded store: SQLite database and uploaded files.")
     public_url: str | None = Field(
         None, description="Origin that clients see, such as https://upload.example.org; Location is then absolute."
     )
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: Texts = Field(
         (), description="Addresses or networks whose Forwarded and X-Forwarded-* headers are believed."
     )
 
     # limits
-    max_size: ByteSize | None = Field(None, gt=0, description="Largest upload (Tus-Max-Size); unset for no limit.")
+    max_size: ByteSize | None = Field(
+        None, gt=0, le=MOST_BYTES, description="Largest upload (Tus-Max-Size); unset for no limit."
+    )
     max_metadata_bytes: ByteSize = Field(ByteSize(8192), ge=0, description="Largest Upload-Metadata value.")
     max_header_bytes: ByteSize = Field(ByteSize(32768), ge=1024, description="Largest sum of all request headers.")
     checksum_max_bytes: ByteSize = Field(
@@ -48,33 +73,33 @@ class Settings(BaseSettings):
     pool_bytes: ByteSize = Field(ByteSize(128 << 20), ge=1 << 20, description="Most memory for bodies on their way.")
 
     # lifetimes
-    expires_seconds: float = Field(
+    expires_seconds: Seconds = Field(
         7 * DAY_SECONDS, ge=0, description="Unfinished uploads expire this long after their last byte; 0 for never."
     )
-    expires_cap_seconds: float = Field(
+    expires_cap_seconds: Seconds = Field(
         30 * DAY_SECONDS, gt=0, description="Unfinished uploads expire this long after creation at the latest."
     )
-    gone_seconds: float = Field(DAY_SECONDS, ge=0, description="How long a removed upload answers 410 before 404.")
-    event_seconds: float = Field(7 * DAY_SECONDS, ge=0, description="How long delivered events are kept.")
-    sweep_interval_seconds: float = Field(60.0, gt=0, description="Time between sweeps for expired uploads.")
+    gone_seconds: Seconds = Field(DAY_SECONDS, ge=0, description="How long a removed upload answers 410 before 404.")
+    event_seconds: Seconds = Field(7 * DAY_SECONDS, ge=0, description="How long delivered events are kept.")
+    sweep_interval_seconds: Seconds = Field(60.0, gt=0, description="Time between sweeps for expired uploads.")
 
     # the body path
     durability: Literal["disk", "process"] = Field(
         "disk", description="disk: survives a power cut (fdatasync before a byte counts); process: survives kill -9 only."
     )
-    commit_interval_seconds: float = Field(0.25, gt=0, description="How often a running body's offset is committed.")
-    head_wait_seconds: float = Field(1.0, ge=0, description="How long HEAD waits for a running body to be committed.")
-    body_idle_seconds: float = Field(30.0, gt=0, description="A body that brings no byte for this long is ended.")
-    storage_seconds: float = Field(60.0, gt=0, description="Deadline of one call to the storage or the database.")
-    drain_seconds: float = Field(10.0, gt=0, description="Deadline of a shutdown after SIGTERM.")
+    commit_interval_seconds: Seconds = Field(0.25, gt=0, description="How often a running body's offset is committed.")
+    head_wait_seconds: Seconds = Field(1.0, ge=0, description="How long HEAD waits for a running body to be committed.")
+    body_idle_seconds: Seconds = Field(30.0, gt=0, description="A body that brings no byte for this long is ended.")
+    storage_seconds: Seconds = Field(60.0, gt=0, description="Deadline of one call to the storage or the database.")
+    drain_seconds: Seconds = Field(10.0, gt=0, description="Deadline of a shutdown after SIGTERM.")
 
     # downloads and browsers
     download: Literal["serve", "off"] = Field("serve", description="Whether GET serves finished uploads.")
-    cors_origins: tuple[str, ...] = Field(("*",), description="Origins that browsers may upload from; * for all.")
+    cors_origins: Texts = Field(("*",), description="Origins that browsers may upload from; * for all.")
     cors_credentials: bool = Field(False, description="Whether browsers may send cookies; not together with *.")
 
     # hooks
-    hook_seconds: float = Field(60.0, gt=0, description="Deadline of one call of a Python hook.")
+    hook_seconds: Seconds = Field(60.0, gt=0, description="Deadline of one call of a Python hook.")
     hook_attempts: int = Field(20, ge=1, description="Calls of a failing hook before its event is given up as dead.")
 
     # logs
@@ -90,18 +115,34 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then the file."""
-        path = config_file.get()
-        if path is None:
-            return (init_settings, env_settings)
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path))
+        """Keywords, then environment: no file is read, unless the command line does."""
+        return (init_settings, env_settings)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _texts_are_printable(cls, value: object) -> object:
+        texts = value if isinstance(value, (list, tuple)) else (value,)
+        if any(isinstance(text, str) and not text.isprintable() for text in texts):
+            raise ValueError("must not have control characters")
+        return value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _data_is_named(cls, data: object) -> object:
+        # Path("") is the working directory, which is hardly what an empty variable in a start script was to say.
+        if data == "":
+            raise ValueError("must name a folder")
+        return data
 
     @field_validator("path")
     @classmethod
-    def _path_has_slashes(cls, path: str) -> str:
+    def _path_is_plain(cls, path: str) -> str:
         segments = [segment for segment in path.split("/") if segment]
-        if not segments or any(segment in (".", "..") or not segment.isascii() for segment in segments):
-            raise ValueError("must be a path such as /files/, not the root")
+        plain = all(re.fullmatch(r"[A-Za-z0-9_~.-]+", segment) and segment.strip(".") for segment in segments)
+        if not segments or not plain:
+            raise ValueError("must be a path of letters, digits, - and _ such as /files/, not the root")
+        if segments[0] in SITE_PATHS:
+            raise ValueError(f"must not start with /{segments[0]}, which the server uses itself")
         return f"/{'/'.join(segments)}/"
 
     @field_validator("public_url")
@@ -118,7 +159,10 @@ class Settings(BaseSettings):
     @classmethod
     def _proxies_are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
         for proxy in proxies:
-            ipaddress.ip_network(proxy, strict=False)
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError as error:
+                raise ValueError("must be addresses or networks such as 10.0.0.0/8") from error
         return proxies
 
     @field_validator("cors_origins")

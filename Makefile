@@ -1,0 +1,80 @@
+# Everything that a developer or a machine runs. Needs Python 3.11 or newer, make, and node for the client tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
+HASHED := $(PIP_INSTALL) --require-hashes
+
+NODE_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/*/package.json tests/*/*/package.json))
+NODE_STAMPS := $(NODE_FOLDERS:%=.make/%)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test test-long test-all soak lint format lock clean FORCE
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+serve: .make/server ## Serve http://127.0.0.1:8080/files/ on ./data (PORT= and DATA= change both)
+	@exec $(BIN)/tuspy-server $(if $(PORT),--port '$(PORT)') $(if $(DATA),--data '$(DATA)')
+
+test: .make/test $(NODE_STAMPS) ## Run the tests, but the long ones (ARGS= goes to pytest)
+	$(BIN)/python -m pytest -m "not long and not soak" $(ARGS)
+
+test-long: .make/test $(NODE_STAMPS) ## Run the long tests alone
+	$(BIN)/python -m pytest -m long $(ARGS)
+
+test-all: test test-long ## Run all tests, the long ones too
+
+soak: .make/test $(NODE_STAMPS) ## Eight uploads of 1 GiB at once: memory stays bounded
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
+lint: .make/test .make/lint ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .make/lint ## Rewrite the code the way lint wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# One resolution for all: what the server runs with is what the tests and the type checker see.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	$(if $(UPGRADE),--upgrade)
+lock: $(BIN)/python ## Make requirements/ anew from pyproject.toml (UPGRADE=1 moves every pin)
+	$(PIP_INSTALL) uv
+	$(COMPILE) -o requirements/server.txt pyproject.toml
+	$(COMPILE) -o requirements/build.txt --group build
+	$(COMPILE) -o requirements/test.txt -c requirements/server.txt --group test
+	$(COMPILE) -o requirements/lint.txt -c requirements/server.txt -c requirements/test.txt --group lint
+
+clean: ## Remove what make has set up; ./data stays
+	rm -rf .make $(VENV) $(NODE_FOLDERS:%=%/node_modules)
+
+# Set-up, each step once for each state of its lock file.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "tuspy-server needs Python 3.11 or newer, and $(PYTHON) is not; name one: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+.make/server: requirements/server.txt requirements/build.txt pyproject.toml $(BIN)/python
+	$(HASHED) -r requirements/server.txt -r requirements/build.txt
+	$(PIP_INSTALL) --no-build-isolation --no-deps --editable .
+	@mkdir -p $(@D) && touch $@
+
+.make/test: requirements/test.txt .make/server
+	$(HASHED) -r requirements/test.txt
+	@mkdir -p $(@D) && touch $@
+
+.make/lint: requirements/lint.txt .make/server
+	$(HASHED) -r requirements/lint.txt
+	@mkdir -p $(@D) && touch $@
+
+define NODE_RULE
+.make/$(1): $(1)/package.json $(1)/package-lock.json $(if $(wildcard $(1)/node_modules),,FORCE)
+	@command -v npm >/dev/null || { echo "the tests of $(1) need node and npm on the PATH" >&2; exit 1; }
+	npm ci --prefix $(1) --no-audit --no-fund --loglevel=error
+	@mkdir -p $$(@D) && touch $$@
+endef
+$(foreach folder,$(NODE_FOLDERS),$(eval $(call NODE_RULE,$(folder))))

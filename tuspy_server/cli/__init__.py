@@ -1,0 +1,5 @@
+"""The command line: `tuspy-server`."""
+
+from tuspy_server.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,143 @@
+"""Commands of `tuspy-server`, and how their errors are told: in one line, on stderr.
+
+Exit status: 0 done, 1 it did not work, 2 the command or the settings are wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+
+from tuspy_server.app import TusServer
+from tuspy_server.cli import checking, health, showing
+from tuspy_server.cli.flags import ConfigFlag, OtherFlags, ServeFlags
+from tuspy_server.cli.sources import Loaded, WrongSettings, did_you_mean, load, printable
+from tuspy_server.edge import server
+from tuspy_server.logs import configure
+from tuspy_server.protocol.errors import TusError
+from tuspy_server.stores.folder_lock import FolderInUse
+from tuspy_server.version import VERSION
+
+PROGRAM: Final = "tuspy-server"
+
+app = App(
+    name=PROGRAM,
+    version=f"{PROGRAM} {VERSION}",
+    help="Take resumable uploads (tus 1.0.0) over HTTP, and lose none of them.",
+    help_epilogue=(
+        "Every setting is a flag (--max-size), a variable (TUSPY_MAX_SIZE) and a key of the TOML file (max_size); "
+        "flags go over variables, variables over the file. Sizes take units: 5GB, 64MiB."
+    ),
+)
+config_app = App(name="config", help="Look at the settings.")
+app.command(config_app)
+
+
+@app.command(sort_key=0)
+@app.default
+def serve(*, config: ConfigFlag = None, flags: ServeFlags = None) -> int:
+    """Serve uploads until SIGTERM or Ctrl-C (this is what happens without a command)."""
+    settings = _load(config, flags).settings
+    tus = TusServer(settings)
+    server.run(tus, settings, lambda host, port: print(showing.banner(settings, host, port), flush=True))
+    return 0
+
+
+@app.command
+def sweep(
+    *,
+    dry_run: Annotated[bool, Parameter(negative=(), help="List what is due, change nothing.")] = False,
+    config: ConfigFlag = None,
+    flags: OtherFlags = None,
+) -> int:
+    """Remove unfinished uploads past their expiry, once. A running server does so by itself."""
+    settings = _load(config, flags).settings
+    if not settings.data.is_dir():
+        return _fail(f"there is no data folder {settings.data}")
+    try:
+        report = asyncio.run(TusServer(settings).sweep(dry_run=dry_run))
+    except FolderInUse:
+        return _fail(
+            f"a running server holds the data folder {settings.data} and sweeps it by itself; "
+            "--dry-run lists what is due"
+        )
+    print(showing.sweep_report(report, dry_run=dry_run))
+    return 0
+
+
+@app.command
+def check(*, config: ConfigFlag = None, flags: OtherFlags = None) -> int:
+    """Try out everything that a server needs: settings, address, folder, database, storage."""
+    loaded = _load(config, flags)
+    return asyncio.run(checking.check(loaded))
+
+
+@app.command(name="health")
+def health_command(
+    url: Annotated[str | None, Parameter(help="Server to ask; else the one that the settings describe.")] = None,
+    /,
+    *,
+    config: ConfigFlag = None,
+    flags: OtherFlags = None,
+) -> int:
+    """Ask a running server whether it is ready; exit status 0 if it is."""
+    answer = health.ask(url or health.url_of(_load(config, flags).settings))
+    print(answer.text, file=sys.stdout if answer.ready else sys.stderr)
+    return 0 if answer.ready else 1
+
+
+@config_app.command(name="show")
+def config_show(*, config: ConfigFlag = None, flags: ServeFlags = None) -> int:
+    """Print the settings that a server would have now, as TOML, and where each comes from."""
+    print(showing.settings_as_toml(load(flags or {}, config)))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit. `arguments` replaces those of the process."""
+    sys.exit(_run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        status = app(arguments, exit_on_error=False, print_error=False, verbose=False, result_action="return_value")
+    except WrongSettings as error:
+        return _fail(str(error), status=2)
+    except CycloptsError as error:
+        return _fail(_usage(error), status=2)
+    except BrokenPipeError:
+        # The reader of our output has gone; without this the interpreter complains of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, sqlite3.Error, TusError) as error:
+        return _fail(checking.reason(error))
+    except KeyboardInterrupt:
+        return server.INTERRUPTED
+    return status if isinstance(status, int) else 0
+
+
+def _load(config: Path | None, flags: dict[str, object] | None) -> Loaded:
+    loaded = load(flags or {}, config)
+    configure(loaded.settings)
+    return loaded
+
+
+def _usage(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        word = error.unused_tokens[0]
+        commands = [name for name in app if not name.startswith("-")]
+        hint = did_you_mean(word, commands) or f"; there are {', '.join(commands)}"
+        return f"{printable(word)} is no command{hint}"
+    return f"{' '.join(str(error).split())} See {PROGRAM} --help."
+
+
+def _fail(text: str, *, status: int = 1) -> int:
+    print(f"{PROGRAM}: {text}", file=sys.stderr)
+    return status

@@ -1,0 +1,75 @@
+"""What commands print: the banner, settings as TOML, reports of sweeps."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import ByteSize
+
+from tuspy_server.cli.flags import size_text
+from tuspy_server.cli.health import reachable
+from tuspy_server.cli.sources import Loaded
+from tuspy_server.settings import Settings
+from tuspy_server.uploads.sweeper import SweepReport
+from tuspy_server.version import VERSION
+
+COLUMN: Final = 40
+
+
+def banner(settings: Settings, host: str, port: int) -> str:
+    """What a person needs to know of a server that has just begun to listen on `host` and `port`."""
+    origin = f"http://{reachable(host)}:{port}"
+    everywhere = f" (listening on {host})" if reachable(host) not in (host, f"[{host}]") else ""
+    return "\n".join(
+        (
+            f"tuspy-server {VERSION}",
+            f"  upload to  {settings.public_url or origin}{settings.path}{everywhere}",
+            f"  data in    {settings.data.resolve()}",
+            f"  health     {origin}/readyz",
+        )
+    )
+
+
+def settings_as_toml(loaded: Loaded) -> str:
+    """All settings, in the file's own syntax, each with its origin as a comment."""
+    lines = [f"# tuspy-server {VERSION}, {f'with {loaded.file}' if loaded.file else 'without a file'}"]
+    for field in Settings.model_fields:
+        origin = loaded.given[field].origin if field in loaded.given else "default"
+        value = getattr(loaded.settings, field)
+        line = f"# {field} is not set" if value is None else f"{field} = {toml_value(value)}"
+        lines.append(f"{line:<{COLUMN}} # {origin}")
+    return "\n".join(lines)
+
+
+def toml_value(value: object) -> str:
+    """A value of a setting as TOML that reads back as the same value."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, ByteSize):
+        text = size_text(value)
+        return text if text.isdecimal() else f'"{text}"'
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(toml_value(item) for item in value)}]"
+    # A JSON string is a TOML string, but for escapes of surrogate pairs: so nothing but controls is escaped.
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def sweep_report(report: SweepReport, *, dry_run: bool) -> str:
+    """One line an upload, then how many."""
+    lines = [f"{'id':<32}  {'offset':>16}  {'length':>16}  expires"] if report.expired else []
+    for upload in report.expired:
+        length = "-" if upload.upload_length is None else upload.upload_length
+        lines.append(f"{upload.id:<32}  {upload.upload_offset:>16}  {length:>16}  {_instant(upload.expires_at)}")
+    uploads = f"{len(report.expired)} unfinished upload{'' if len(report.expired) == 1 else 's'}"
+    if dry_run:
+        return "\n".join((*lines, f"{uploads} past their expiry, nothing changed"))
+    return "\n".join((*lines, f"{uploads} expired, {report.cleaned} cleaned up, {report.purged} old rows deleted"))
+
+
+def _instant(time: datetime | None) -> str:
+    return "-" if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
