@@ -1,0 +1,49 @@
+"""The documentation keeps its word: examples run, links lead somewhere, generated pages are current."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.reference import DOCS, PAGES
+from tuspy_server import TusServer
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES_BY_HAND = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+EXAMPLES = [
+    pytest.param(match[1], id=f"{page.relative_to(ROOT)}:{page.read_text('utf-8')[: match.start()].count(chr(10)) + 1}")
+    for page in PAGES_BY_HAND
+    for match in EXAMPLE.finditer(page.read_text("utf-8"))
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+async def test_each_python_example_makes_a_server_that_starts(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader who copies an example has a server."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "example"}
+    exec(compile(example, "example", "exec"), namespace)
+    tus = namespace["tus"]
+    assert isinstance(tus, TusServer)
+    async with tus.lifespan():
+        await tus.check()
+
+
+@pytest.mark.parametrize("page", PAGES_BY_HAND, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_inside_the_project_lead_to_files(page: Path) -> None:
+    """No link of ours is dead."""
+    for target in LINK.findall(page.read_text("utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_generated_reference_is_current(name: str) -> None:
+    """`python -m tests.reference` has been run since the code changed."""
+    assert (DOCS / name).read_text("utf-8") == PAGES[name]()
