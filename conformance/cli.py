@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add("--version", action="version", version=__version__)
     add("--list", action="store_true", help="list the cases and judge nothing")
     add("--only", action="append", default=[], metavar="PATTERN", help="cases whose id matches, as CORE-PATCH-*")
+    add("--skip", action="append", default=[], metavar="PATTERN", help="no cases whose id matches")
     add("--extension", action="append", default=[], metavar="NAME", help="cases of an extension, of user, or of rufh")
     add("--header", action="append", default=[], metavar="K: V", help="sent with each request, as credentials")
     add("--junit", type=Path, metavar="FILE", help="write JUnit XML")
@@ -94,7 +95,7 @@ class Progress:
 
     def __call__(self, result: Result) -> None:
         """Count one result."""
-        self._done += 1
+        self._done = min(self._done + 1, self._total)
         self._failed += result.status == "failed"
         if self._shown:
             print(f"\r{self._done}/{self._total}, {self._failed} failed  {result.id:<20}", end="", file=sys.stderr)
@@ -117,7 +118,7 @@ async def judge(url: str, chosen: Options, cases: Sequence[Case]) -> tuple[Targe
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 if a MUST rule failed, or 2 if nothing could be judged."""
     args = parser().parse_args(argv)
-    cases = select(args.only, args.extension)
+    cases = select(args.only, args.extension, args.skip)
     if args.list:
         for case in cases:
             row = case.requirement

@@ -32,6 +32,7 @@ class Tus:
         self.target = target
         self.exchanges: list[Exchange] = []
         self.notes: list[str] = []
+        self.slowest_seconds = 0.0
         self._created: list[str] = []
         self._open: list[Connection] = []
         self._idle: list[Connection] = []
@@ -84,7 +85,11 @@ class Tus:
 
     async def receive(self, connection: Connection, *, interim: bool = False) -> Response:
         """Read the next response of a connection of the case's own."""
-        return await connection.receive(self.target.options.answer_seconds, interim=interim)
+        started = asyncio.get_running_loop().time()
+        try:
+            return await connection.receive(self.target.options.answer_seconds, interim=interim)
+        finally:
+            self.slowest_seconds = max(self.slowest_seconds, asyncio.get_running_loop().time() - started)
 
     async def request(
         self, method: str, url: str, headers: Headers = (), body: bytes | None = None, *, chunked: bool = False

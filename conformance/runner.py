@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Literal
 
 from conformance.case import Case, Failure, Level, Requirement, Skip, all_cases
@@ -16,12 +17,16 @@ Status = Literal["passed", "failed", "skipped"]
 
 SHOWN_EXCHANGES = 2
 
+STALL_SECONDS = 5.0
+"""An answer slower than that may have held up the cases beside it, so what failed then is judged again alone."""
+
 
 @dataclass(frozen=True)
 class Result:
     """What one case found.
 
-    `level` is the level of what failed, which may differ from the row's own. `seconds` is the time it took.
+    `level` is the level of what failed, which may differ from the row's own. `seconds` is the time it took,
+    `slowest_seconds` the longest wait for one response.
     """
 
     requirement: Requirement
@@ -31,6 +36,7 @@ class Result:
     notes: tuple[str, ...] = ()
     exchanges: tuple[Exchange, ...] = field(default=(), repr=False)
     seconds: float = 0.0
+    slowest_seconds: float = 0.0
 
     @property
     def id(self) -> str:
@@ -38,12 +44,17 @@ class Result:
         return self.requirement.id
 
 
-def select(only: Sequence[str] = (), extensions: Sequence[str] = ()) -> list[Case]:
-    """Return the cases whose id matches one of the shell patterns, within the extensions; no pattern means all."""
+def select(only: Sequence[str] = (), extensions: Sequence[str] = (), skip: Sequence[str] = ()) -> list[Case]:
+    """Return the cases whose id matches one of the shell patterns `only`, and none of `skip`, within the extensions."""
+
+    def matches(case: Case, patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(case.id, pattern) for pattern in patterns)
+
     return [
         case
         for case in all_cases()
-        if (not only or any(fnmatchcase(case.id, pattern) for pattern in only))
+        if (not only or matches(case, only))
+        and not matches(case, skip)
         and (not extensions or case.requirement.extension in extensions or case.requirement.chapter in extensions)
     ]
 
@@ -66,6 +77,9 @@ async def run(target: Target, cases: Iterable[Case], on_result: Callable[[Result
     async def one(case: Case) -> None:
         async with slots:
             result = await run_case(target, case)
+        if case.id in results and result.status == "passed":
+            before = f"failed once, while the server held up several cases: {results[case.id].detail}"
+            result = replace(result, notes=(*result.notes, before))
         results[case.id] = result
         if on_result:
             on_result(result)
@@ -74,8 +88,9 @@ async def run(target: Target, cases: Iterable[Case], on_result: Callable[[Result
         for case in cases:
             if not case.alone:
                 group.create_task(one(case))
+    stalled = target.options.parallel > 1 and any(result.slowest_seconds > STALL_SECONDS for result in results.values())
     for case in cases:
-        if case.alone:
+        if case.alone or (stalled and results[case.id].status == "failed"):
             await one(case)
     return [results[case.id] for case in cases]
 
@@ -112,10 +127,10 @@ async def run_case(target: Target, case: Case) -> Result:
         seconds = time.monotonic() - started
         exchanges = list(tus.exchanges)
         await tus.close()
+    result = partial(Result, requirement, notes=tuple(tus.notes), seconds=seconds, slowest_seconds=tus.slowest_seconds)
     if found is None:
-        return Result(requirement, "passed", requirement.level, notes=tuple(tus.notes), seconds=seconds)
+        return result("passed", requirement.level)
     if isinstance(found, Skip):
-        return Result(requirement, "skipped", requirement.level, str(found), tuple(tus.notes), seconds=seconds)
+        return result("skipped", requirement.level, str(found))
     shown = [found.response.exchange] if found.response else exchanges[-SHOWN_EXCHANGES:]
-    level = found.level or requirement.level
-    return Result(requirement, "failed", level, found.expected, tuple(tus.notes), tuple(shown), seconds)
+    return result("failed", found.level or requirement.level, found.expected, exchanges=tuple(shown))

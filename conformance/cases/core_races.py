@@ -45,7 +45,12 @@ async def _late_answer(connection: Connection) -> Response | None:
 
 @case("CORE-PATCH-23")
 async def one_of_two_racing_patches_wins(tus: Tus) -> None:
-    for _ in range(3):
+    clock = asyncio.get_running_loop().time
+    end = clock() + 5
+    for rounds in range(3):
+        # A server that holds each loser for half a minute gets one round.
+        if rounds and clock() > end:
+            break
         url = await tus.create(RACE_BYTES)
         bodies = [b"A" * RACE_BYTES, b"B" * RACE_BYTES]
         answers = await race(tus, url, bodies)

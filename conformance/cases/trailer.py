@@ -1,6 +1,6 @@
 """Extension checksum-trailer, and trailers that must do nothing."""
 
-from conformance.case import Level, case
+from conformance.case import Level, Skip, case
 from conformance.cases.checksum import upload_checksum
 from conformance.cases.core_patch import unchanged
 from conformance.client import Tus, expect, expect_4xx, expect_status
@@ -21,6 +21,12 @@ async def _patch(
         tus.send_head(connection, "OPTIONS", url)
         expect((await tus.receive(connection)).status < 500, "the connection to stay in sync", response)
     return response
+
+
+async def _needs_chunked(tus: Tus) -> None:
+    response = await _patch(tus, await tus.create(10), b"hello", ())
+    if response.status != 204:
+        raise Skip(f"the server refuses chunked bodies by {response.status}, which CORE-PATCH-14 judges")
 
 
 ANNOUNCED: dict[str, str | None] = {"Trailer": "Upload-Checksum"}
@@ -57,6 +63,7 @@ async def a_wrong_trailer_is_460(tus: Tus) -> None:
 
 @case("TRLR-04", unadvertised=True)
 async def other_trailers_do_nothing(tus: Tus) -> None:
+    await _needs_chunked(tus)
     for trailer in (
         ("Upload-Offset", "3"),
         ("Upload-Length", "7"),
@@ -73,10 +80,10 @@ async def other_trailers_do_nothing(tus: Tus) -> None:
 
 @case("TRLR-05", unadvertised=True)
 async def odd_trailers_do_not_break_parsing(tus: Tus) -> None:
+    await _needs_chunked(tus)
     url = await tus.create(10)
     if not tus.target.advertises("checksum-trailer"):
         response = await _patch(tus, url, b"hello", WRONG, ANNOUNCED)
-        # A server may refuse chunked bodies; that is for CORE-PATCH-14 to judge.
         expect(response.status in {204, 501} or 400 <= response.status < 500, "204, or a refusal", response)
         await unchanged(tus, url, 5 if response.status == 204 else 0, f"a status of {response.status}")
         return
