@@ -115,7 +115,9 @@ def parse_patch(head: RequestHead, policy: Policy) -> Patch:
     if declared_length is not None:
         policy.check_length(declared_length)
     body_bytes = head.body_bytes
-    policy.check_length(upload_offset + (body_bytes or 0))
+    # No upload has an offset past the limit: such a claim is a mismatch, and 409 lets its client mend it.
+    if upload_offset <= policy.largest_upload:
+        policy.check_length(upload_offset + (body_bytes or 0))
     return Patch(
         upload_offset=upload_offset,
         body_bytes=body_bytes,

@@ -79,7 +79,7 @@ class RequestHead:
     def media_type(self) -> str | None:
         """`Content-Type` without parameters, in lower case (RFC 9110 8.3.1: media types ignore case)."""
         text = self.one("Content-Type")
-        return None if text is None else text.partition(";")[0].strip().lower()
+        return None if text is None else text.partition(";")[0].strip(" \t").lower()
 
     @property
     def body_bytes(self) -> int | None:
