@@ -1,0 +1,94 @@
+"""The server as the command line runs it, but for one point in its stores at which it kills itself.
+
+`TEST_FAILPOINT=commit:after:2` ends the process with SIGKILL when the second `commit` has done its work, and before
+anybody can learn so. Without the variable it is an ordinary server that records its finished events.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal
+
+from tests.support.events import record
+from tuspy_server import Settings, TusServer
+from tuspy_server.compose import Stores, pick_stores
+from tuspy_server.edge.server import run
+from tuspy_server.logs import configure
+from tuspy_server.ports import BlobWriter
+
+FAILPOINT_VARIABLE: Final = "TEST_FAILPOINT"
+FAILPOINT_SERVER: Final = (sys.executable, "-m", "tests.crash.failpoint_server")
+
+UPLOAD_METHODS: Final = ("create", "claim", "commit", "finish", "end", "cleaned")
+SWEEP_METHODS: Final = ("expire",)
+OUTBOX_METHODS: Final = ("relay", "lease", "delivered")
+BLOB_METHODS: Final = ("open_writer", "delete")
+WRITER_METHODS: Final = ("sync", "rollback")
+
+
+class Failpoint:
+    """The one place where this process ends."""
+
+    def __init__(self, text: str) -> None:
+        """`text`: `method:before:n` or `method:after:n`, n counted from 1; for the outbox, which is asked all the time,
+        from the first finish on."""
+        self.method, self.side, nth = text.split(":")
+        self._left = int(nth)
+        self._finished = False
+
+    def reached(self, method: str, side: Literal["before", "after"]) -> None:
+        if (method, side) != (self.method, self.side) or (method in OUTBOX_METHODS and not self._finished):
+            return
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def arm(self, target: object, methods: tuple[str, ...]) -> None:
+        """Put the point around methods of one object; the rest of it stays as it is."""
+        for method in methods:
+            setattr(target, method, self._around(method, getattr(target, method)))
+
+    def arm_writers(self, open_writer: Callable[..., Awaitable[BlobWriter]]) -> Callable[..., Awaitable[BlobWriter]]:
+        async def armed(upload_id: str, upload_offset: int) -> BlobWriter:
+            writer = await open_writer(upload_id, upload_offset)
+            self.arm(writer, WRITER_METHODS)
+            return writer
+
+        return armed
+
+    def _around(self, method: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def armed(*arguments: Any, **named: Any) -> Any:
+            self.reached(method, "before")
+            result = await call(*arguments, **named)
+            self._finished = self._finished or method == "finish"
+            self.reached(method, "after")
+            return result
+
+        return armed
+
+
+def armed_stores(settings: Settings, failpoint: Failpoint) -> Stores:
+    stores = pick_stores(settings)
+    failpoint.arm(stores.uploads, UPLOAD_METHODS + SWEEP_METHODS)
+    failpoint.arm(stores.outbox, OUTBOX_METHODS)
+    failpoint.arm(stores.blobs, BLOB_METHODS)
+    # By name, as `arm` does: a method of an instance cannot be assigned in the eyes of a type checker.
+    name = "open_writer"
+    setattr(stores.blobs, name, failpoint.arm_writers(stores.blobs.open_writer))
+    return stores
+
+
+def main() -> None:
+    settings = Settings()
+    configure(settings)
+    text = os.environ.get(FAILPOINT_VARIABLE)
+    tus = TusServer(settings, stores=armed_stores(settings, Failpoint(text)) if text else None)
+    tus.on("upload.finished")(record)
+    run(tus, settings, lambda *_: None)
+
+
+if __name__ == "__main__":
+    main()

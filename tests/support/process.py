@@ -1,0 +1,209 @@
+"""A server in a process of its own, which a test may kill; ended by its pid alone, whatever becomes of the test."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import psutil
+
+REPOSITORY: Final = Path(__file__).parents[2]
+CLI: Final = (sys.executable, "-m", "tuspy_server")
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.02
+MEBIBYTE: Final = 1 << 20
+
+# Below the range that the kernel takes for outgoing connections: a client's port must not be ours after a restart.
+FIRST_PORT: Final = 12_000
+LAST_PORT: Final = 32_000
+
+
+class NotInTime(AssertionError):
+    """A condition was not met before its deadline."""
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Poll until `condition` holds.
+
+    Raises:
+        NotInTime: it did not within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise NotInTime(f"{what}: not within {seconds:g} s")
+        time.sleep(POLL_SECONDS)
+
+
+def free_port() -> int:
+    for _ in range(100):
+        port = random.randrange(FIRST_PORT, LAST_PORT)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port on the loopback")
+
+
+class ServerProcess:
+    """One server on one folder and one port, which both outlive its restarts."""
+
+    def __init__(
+        self, folder: Path, *, program: Sequence[str] = CLI, settings: Mapping[str, object] | None = None
+    ) -> None:
+        """`program` is configured by `TUSPY_…` variables alone, so that any main can stand in for the command line."""
+        self.folder = folder
+        self.data = folder / "data"
+        self.port = free_port()
+        self.log_path = folder / "server.log"
+        self.program = tuple(program)
+        self.settings = dict(settings or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The creation URL."""
+        return f"{self.origin}/files/"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise AssertionError("the server is not running")
+        return self._process.pid
+
+    @property
+    def files(self) -> set[str]:
+        """Ids of all uploads that have a file."""
+        return {path.name for path in (self.data / "files").glob("*/*")}
+
+    def start(self, **variables: str) -> Self:
+        """Start, and wait until it is ready. `variables` are for this life alone."""
+        self.launch(**variables)
+        self.wait_ready()
+        return self
+
+    def launch(self, **variables: str) -> None:
+        if self._process is not None:
+            raise AssertionError("the server runs already")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.program,
+                cwd=REPOSITORY,
+                env={**self._environment(), **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_ready(self) -> None:
+        wait_for(self._is_ready, f"{self.program[-1]} answers /readyz")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._signal(signal.SIGKILL)
+        code = self.wait_exit()
+        if code != -signal.SIGKILL:
+            raise AssertionError(f"the server had ended by itself with {code}\n{self.log_tail()}")
+
+    def terminate(self, seconds: float = STOP_SECONDS) -> int:
+        """SIGTERM; returns the exit code."""
+        self.begin_to_terminate()
+        return self.wait_exit(seconds)
+
+    def begin_to_terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def wait_exit(self, seconds: float = STOP_SECONDS) -> int:
+        """The exit code; negative for a signal.
+
+        Raises:
+            NotInTime: it runs on.
+        """
+        if self._process is None:
+            raise AssertionError("the server is not running")
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise NotInTime(f"the server runs on after {seconds:g} s\n{self.log_tail()}") from error
+        self._process = None
+        return code
+
+    def close(self) -> None:
+        """End what was started, if it still runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def rss_bytes(self) -> int:
+        rss: int = psutil.Process(self.pid).memory_info().rss
+        return rss
+
+    def peak_rss_bytes(self) -> int:
+        """The most that it ever had, where the kernel keeps it; else what it has now."""
+        status = Path(f"/proc/{self.pid}/status")
+        if status.exists():
+            for line in status.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) << 10
+        return self.rss_bytes()
+
+    def log_events(self) -> list[dict[str, Any]]:
+        """The JSON lines of all its lives; what is no JSON (a traceback of the interpreter) is left out."""
+        if not self.log_path.exists():
+            return []
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def log_tail(self, lines: int = 60) -> str:
+        if not self.log_path.exists():
+            return ""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+    def _environment(self) -> dict[str, str]:
+        given = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "data": self.data,
+            "log_format": "json",
+            "sweep_interval_seconds": 0.5,
+            **self.settings,
+        }
+        outer = {name: value for name, value in os.environ.items() if not name.startswith("TUSPY_")}
+        return {**outer, **{f"TUSPY_{name.upper()}": str(value) for name, value in given.items()}}
+
+    def _is_ready(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise AssertionError(f"the server ended while it started\n{self.log_tail()}")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise AssertionError("the server is not running")
+        self._process.send_signal(number)
