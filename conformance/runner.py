@@ -101,7 +101,7 @@ def _verdict(error: Exception, case_seconds: float) -> Failure | Skip:
     if isinstance(error, Failure | Skip):
         return error
     if isinstance(error, TimeoutError):
-        return Failure(f"an end within {case_seconds:g} s")
+        return Failure(f"an end before the deadline of a wait, or of the case, {case_seconds:g} s")
     if isinstance(error, WireError):
         return Failure(f"a complete response: {error}")
     # One case that cannot cope with a strange answer must not cost the whole run.

@@ -26,7 +26,8 @@ def echoes(response: Response, sent: str) -> None:
     if got == sent:
         return
     same = got is not None and parse(got) == parse(sent)
-    expect(same, f"Upload-Metadata: {sent[:200]}, got {got and got[:200]}", response)
+    found = f"got {got and got[:200]} in a {response.status} response"
+    expect(same, f"Upload-Metadata: {sent[:200]}, {found}", response)
     text = f"Upload-Metadata as sent: {sent[:200]}, got the same pairs in another form: {got and got[:200]}"
     expect(False, text, response, Level.SHOULD)
 

@@ -1,8 +1,10 @@
-// @tus/server on a free loopback port; prints its creation URL. Uploads go to the directory named by the argument.
+// @tus/server with its file store on a loopback port.
+// Arguments: the directory of the uploads, the port, and how many milliseconds an unfinished upload lives (0: for ever).
 import {createServer} from 'node:http'
 import {FileStore} from '@tus/file-store'
 import {Server} from '@tus/server'
 
-const tus = new Server({path: '/files', datastore: new FileStore({directory: process.argv[2]})})
-const server = createServer((request, response) => tus.handle(request, response))
-server.listen(0, '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}/files/`))
+const [directory, port, life = '0'] = process.argv.slice(2)
+const datastore = new FileStore({directory, expirationPeriodInMilliseconds: Number(life)})
+const tus = new Server({path: '/files', datastore})
+createServer((request, response) => tus.handle(request, response)).listen(Number(port), '127.0.0.1')
