@@ -1,0 +1,109 @@
+"""Rows and drafts that the contract suites make, so that each test names only what it is about."""
+
+from __future__ import annotations
+
+import secrets
+
+from tuspy_server.model import EventType, Upload, UploadStatus, event_id
+from tuspy_server.ports import Claim, Commit, Ending, EventDraft, Lifetime, NewUpload, Outbox, UploadStore
+
+HOUR = Lifetime(idle_seconds=3600, cap_seconds=10 * 3600)
+
+
+def new_id() -> str:
+    return secrets.token_hex(16)
+
+
+def draft(event_type: EventType, upload_id: str) -> EventDraft:
+    return EventDraft(
+        id=event_id(upload_id, event_type), type=event_type, upload_id=upload_id, data={"upload_id": upload_id}
+    )
+
+
+def expiry_of(upload: Upload) -> EventDraft:
+    return draft(EventType.EXPIRED, upload.id)
+
+
+async def create(
+    store: UploadStore,
+    *,
+    length: int | None = 10,
+    metadata: str | None = None,
+    writer: str | None = None,
+    lifetime: Lifetime | None = None,
+) -> Upload:
+    new = NewUpload(id=new_id(), upload_length=length, upload_metadata=metadata, writer=writer, lifetime=lifetime)
+    return await store.create(new, draft(EventType.CREATED, new.id))
+
+
+async def claim(
+    store: UploadStore,
+    upload: Upload,
+    *,
+    offset: int | None = None,
+    body: int = 0,
+    length: int | None = None,
+    writer: str | None = None,
+) -> Upload | None:
+    return await store.claim(
+        Claim(
+            upload_id=upload.id,
+            writer=writer or new_id(),
+            upload_offset=upload.upload_offset if offset is None else offset,
+            body_bytes=body,
+            declared_length=length,
+        )
+    )
+
+
+async def claimed(store: UploadStore, upload: Upload) -> Upload:
+    row = await claim(store, upload)
+    assert row is not None
+    return row
+
+
+def commit(
+    row: Upload,
+    offset: int,
+    *,
+    length: int | None = None,
+    release: bool = False,
+    lifetime: Lifetime | None = None,
+) -> Commit:
+    assert row.writer is not None
+    return Commit(
+        upload_id=row.id,
+        writer=row.writer,
+        upload_offset=offset,
+        upload_length=length,
+        release=release,
+        lifetime=lifetime,
+    )
+
+
+async def finish(store: UploadStore, row: Upload, length: int) -> Upload | None:
+    return await store.finish(commit(row, length, length=length, release=True), draft(EventType.FINISHED, row.id))
+
+
+async def finished(store: UploadStore, *, length: int = 10) -> Upload:
+    row = await create(store, length=length, writer=new_id())
+    done = await finish(store, row, length)
+    assert done is not None
+    return done
+
+
+async def terminate(store: UploadStore, upload: Upload, *, writer: str | None = None) -> Upload | None:
+    event = draft(EventType.TERMINATED, upload.id)
+    return await store.end(Ending(upload_id=upload.id, status=UploadStatus.TERMINATED, event=event, writer=writer))
+
+
+async def fail(store: UploadStore, upload: Upload, *, writer: str | None = None) -> Upload | None:
+    event = draft(EventType.FAILED, upload.id)
+    return await store.end(Ending(upload_id=upload.id, status=UploadStatus.FAILED, event=event, writer=writer))
+
+
+async def event_types(outbox: Outbox, upload_id: str) -> list[EventType]:
+    """The types of an upload's committed events, in their order."""
+    while await outbox.relay({}, 100):
+        pass
+    return [event.type for event in await outbox.events(0, 1000) if event.upload_id == upload_id]

@@ -1,0 +1,54 @@
+"""The in-memory adapters keep the contracts of their ports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.contracts.blob_store import BlobStoreContract, put
+from tests.contracts.outbox import OutboxContract
+from tests.contracts.rig import ManualClock
+from tests.contracts.rows import new_id
+from tests.contracts.upload_endings import UploadEndingsContract
+from tests.contracts.upload_store import UploadStoreContract
+from tests.stores.memory.rigs import MemoryBlobRig, MemoryStoreRig
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[MemoryStoreRig]:
+    rig = MemoryStoreRig(ManualClock())
+    await rig.start()
+    yield rig
+    await rig.stop()
+
+
+class TestMemoryUploadStore(UploadStoreContract):
+    pass
+
+
+class TestMemoryUploadEndings(UploadEndingsContract):
+    pass
+
+
+class TestMemoryOutbox(OutboxContract):
+    pass
+
+
+class TestMemoryBlobStore(BlobStoreContract):
+    @pytest.fixture
+    async def rig(self) -> AsyncIterator[MemoryBlobRig]:
+        rig = MemoryBlobRig()
+        await rig.start()
+        yield rig
+        await rig.stop()
+
+    async def test_a_crash_loses_exactly_what_no_sync_has_covered(self, rig: MemoryBlobRig) -> None:
+        """Fault D04: the state machine stands on this."""
+        upload_id = new_id()
+        writer = await rig.blobs.open_writer(upload_id, 0)
+        await put(writer, b"abc")
+        await writer.sync()
+        await put(writer, b"def")
+        rig.blobs.crash()
+        assert bytes(rig.blobs.blobs[upload_id].content) == b"abc"
