@@ -83,9 +83,13 @@ WHERE id IN (SELECT id FROM uploads
              LIMIT :limit);
 
 -- name: purge_deliveries
+-- Of the events that purge_events deletes next. Those that somebody still waits for must not use up the limit.
 DELETE FROM deliveries
-WHERE status <> 'waiting'
-  AND position IN (SELECT position FROM events WHERE time <= :event_before ORDER BY time LIMIT :limit);
+WHERE position IN (SELECT position FROM events
+                   WHERE time <= :event_before AND (relayed OR :unrelayed)
+                     AND NOT EXISTS (SELECT 1 FROM deliveries AS waiting
+                                     WHERE waiting.position = events.position AND waiting.status = 'waiting')
+                   ORDER BY time LIMIT :limit);
 
 -- name: purge_events
 DELETE FROM events
