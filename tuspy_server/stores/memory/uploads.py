@@ -36,6 +36,7 @@ class MemoryUploadStore:
         self._uploads: dict[str, Upload] = {}
         self._cleanups: dict[str, datetime] = {}
         self._events: list[Event] = []
+        self._last_position = 0
         self._relayed = 0
         self._deliveries: dict[tuple[str, str], _Waiting] = {}
 
@@ -161,7 +162,9 @@ class MemoryUploadStore:
         now = self._clock.now()
         gone_before, event_before = now - timedelta(seconds=gone_seconds), now - timedelta(seconds=event_seconds)
         gone = [upload.id for upload in self._uploads.values() if upload.status in GONE and upload.ended_at]
-        gone = [key for key in gone if key not in self._cleanups and (self._uploads[key].ended_at or now) <= gone_before]
+        gone = [
+            key for key in gone if key not in self._cleanups and (self._uploads[key].ended_at or now) <= gone_before
+        ]
         for upload_id in gone[:limit]:
             del self._uploads[upload_id]
         waiting = {key[0] for key, waiting in self._deliveries.items() if waiting.status == "waiting"}
@@ -237,7 +240,7 @@ class MemoryUploadStore:
     def _save(self, upload: Upload, event: EventDraft | None = None) -> Upload:
         self._uploads[upload.id] = upload
         if event is not None:
-            position = (self._events[-1].position or 0) + 1 if self._events else 1
+            self._last_position += 1
             self._events.append(
                 Event(
                     id=event.id,
@@ -245,7 +248,7 @@ class MemoryUploadStore:
                     upload_id=event.upload_id,
                     data=event.data,
                     time=upload.as_of,
-                    position=position,
+                    position=self._last_position,
                 )
             )
         return upload
