@@ -157,8 +157,10 @@ class UploadsEndpoint:
     async def _head(self, upload_id: str, head: RequestHead) -> Answer:
         upload = await self._uploads.look(upload_id)
         headers = decide_head(upload)
-        # Without Tus-Resumable it is a download's client that asks, and it wants the download's headers.
-        if self._downloads and upload.status is UploadStatus.FINISHED and head.one("Tus-Resumable") is None:
+        # Without Tus-Resumable it is a download's client that asks, and it wants the download's headers. Not by an
+        # overridden POST: its answer may not announce a body that does not follow.
+        asks_for_download = head.method == "HEAD" and head.one("Tus-Resumable") is None
+        if self._downloads and upload.status is UploadStatus.FINISHED and asks_for_download:
             length = ("Content-Length", str(upload.upload_offset))
             return Answer(status=200, headers=(*headers, *representation_headers(upload), length))
         return Answer(status=200, headers=headers)
@@ -175,7 +177,7 @@ class UploadsEndpoint:
             # Before the status is sent: a file that is not there must not begin as a 200.
             first = await anext(stream)
         except BytesMissing as error:
-            log.error("download.bytes_missing", upload_id=upload_id)
+            log.exception("download.bytes_missing", upload_id=upload_id)
             raise UploadGone from error
         return Answer(status=download.status, headers=download.headers, body=first, stream=stream)
 
