@@ -111,6 +111,11 @@ def test_headers_up_to_the_limit_are_read() -> None:
         RequestHead.from_raw("POST", lines, 7)
 
 
+def test_a_head_of_many_short_lines_is_read_in_linear_time() -> None:
+    """I10: in quadratic time, one such request would hold the event loop for seconds."""
+    assert len(RequestHead.from_raw("POST", [(b"a", b"")] * 200_000, 200_000).fields["a"]) == 200_000
+
+
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=40)), max_size=8), st.integers(0, 400))
 def test_any_bytes_are_a_head_or_a_431(lines: list[tuple[bytes, bytes]], limit: int) -> None:
     """I11."""

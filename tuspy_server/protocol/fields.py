@@ -40,15 +40,15 @@ class RequestHead:
         Raises:
             HeadersTooLarge: 431, names and values together are more than `max_header_bytes`.
         """
-        fields: dict[str, tuple[str, ...]] = {}
+        fields: dict[str, list[str]] = {}
         total_bytes = 0
         for raw_name, raw_value in headers:
             total_bytes += len(raw_name) + len(raw_value)
+            if total_bytes > max_header_bytes:
+                raise HeadersTooLarge(f"the request's headers pass {max_header_bytes} bytes")
             name = raw_name.decode("latin-1").lower()
-            fields[name] = (*fields.get(name, ()), raw_value.decode("latin-1").strip(" \t"))
-        if total_bytes > max_header_bytes:
-            raise HeadersTooLarge(f"the request's headers pass {max_header_bytes} bytes")
-        return cls(method, fields)
+            fields.setdefault(name, []).append(raw_value.decode("latin-1").strip(" \t"))
+        return cls(method, {name: tuple(values) for name, values in fields.items()})
 
     def one(self, name: str) -> str | None:
         """The value of a field that must not be a list; None if it was not sent.
@@ -90,5 +90,5 @@ class RequestHead:
 
 
 def http_date(instant: datetime) -> str:
-    """IMF-fixdate, as `Upload-Expires` wants it (RFC 9110 5.6.7). Fractions of a second are cut off, never rounded up."""
+    """IMF-fixdate, as `Upload-Expires` wants it (RFC 9110 5.6.7). Fractions of a second are cut, never rounded up."""
     return format_datetime(instant.astimezone(UTC).replace(microsecond=0), usegmt=True)
