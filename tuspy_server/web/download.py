@@ -41,6 +41,9 @@ INLINE_TYPES: Final = frozenset(
 )
 """Types that run nothing in a browser. SVG, HTML, XML and PDF are not among them (fault X05)."""
 
+NAME_BYTES: Final = 255
+"""The longest file name that common file systems take."""
+
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 _TURNS_TEXT: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -112,7 +115,7 @@ def _not_modified(head: RequestHead, upload: Upload) -> bool:
 def _is_unmodified_since(date: str, upload: Upload) -> bool:
     try:
         since = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a zone of a thousand years
         return False
     if since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
@@ -143,8 +146,8 @@ def _range(head: RequestHead, upload: Upload, length: int) -> tuple[int, int] | 
 
 
 def content_disposition(filename: str | None, inline: bool) -> str:
-    """RFC 6266: an ASCII `filename` for old clients, `filename*` where it says more. Nothing that a client sent gets into
-    the header but letters, digits and marks that need no quoting (faults X02, X03)."""
+    """RFC 6266: an ASCII `filename` for old clients, `filename*` where it says more. Nothing that a client sent gets
+    into the header but letters, digits and marks that need no quoting (faults X02, X03)."""
     kind = "inline" if inline else "attachment"
     name = safe_filename(filename or "")
     if not name:
@@ -157,10 +160,7 @@ def content_disposition(filename: str | None, inline: bool) -> str:
 
 
 def safe_filename(filename: str) -> str:
-    """The last segment of a name, without controls and marks that turn the direction of text, at most 255 bytes."""
+    """The last segment of a name, without controls and marks that turn the direction of text, cut to `NAME_BYTES`."""
     name = re.split(r"[/\\]", filename)[-1]
     name = "".join(char for char in _TURNS_TEXT.sub("", name) if unicodedata.category(char) not in ("Cc", "Cs", "Co"))
-    name = name.strip(" .")
-    while len(name.encode()) > 255:
-        name = name[:-1]
-    return name
+    return name.strip(" .").encode()[:NAME_BYTES].decode("utf-8", "ignore")
