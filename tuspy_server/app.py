@@ -8,16 +8,20 @@ from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
+import structlog
 from starlette.types import Receive, Scope, Send
 
 from tuspy_server.compose import Parts, Stores, compose, look_at_expired
 from tuspy_server.events.hooks import AnyHook, Hooks
 from tuspy_server.model import Upload, UploadStatus
-from tuspy_server.protocol.errors import Draining, NotFinished
+from tuspy_server.protocol.errors import Draining, NotFinished, StoreUnavailable, TusError
 from tuspy_server.settings import Settings
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
 from tuspy_server.uploads.sweeper import SweepReport
+from tuspy_server.web.answers import refuse
 from tuspy_server.web.site import Site
+
+log = structlog.get_logger("tuspy_server")
 
 
 class TusServer:
@@ -45,8 +49,8 @@ class TusServer:
         """Call a function on events, such as `@tus.on("upload.finished")`; without types on all.
 
         The function takes an `Event`; it may be `async def`, or plain, and then runs in a thread. It is called at least
-        once for every event, after a crash too, with the same `event.id` each time; it is called again, later and later,
-        when it raises. `name` is what deliveries are remembered by: set it if the function may be renamed.
+        once for every event, after a crash too, with the same `event.id` each time; when it raises, it is called
+        again, later and later. `name` is what deliveries are remembered by: set it if the function may be renamed.
 
         Raises:
             ValueError: an unknown event type, or a second hook of the same name.
@@ -76,8 +80,13 @@ class TusServer:
             yield block
 
     async def path(self, upload_id: str) -> Path | None:
-        """The local file of an upload; None where the storage has no local files. Read it, but never change it."""
+        """The local file of an upload; None where the storage has no local files. Read it, but never change it.
+
+        Raises:
+            UploadNotFound: there is no such upload, so that no made-up id becomes a path (fault X01).
+        """
         blobs = (await self._started()).stores.blobs
+        await self.find(upload_id)
         return blobs.path(upload_id) if isinstance(blobs, FilesystemBlobStore) else None
 
     async def terminate(self, upload_id: str) -> None:
@@ -92,22 +101,27 @@ class TusServer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of the uploads, or the lifespan where this app is a server's root."""
-        if scope["type"] == "http":
-            parts = self._parts or await self._started()
-            await parts.endpoint(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        try:
+            parts = self._parts or await self._started()
+        except Exception as error:  # the host has stopped it, or a lazy start failed: no reason to answer HEAD by 5xx
+            if not isinstance(error, Draining):
+                log.exception("server.start.failed")
+            reason = error if isinstance(error, TusError) else StoreUnavailable()
+            await refuse(reason, scope["method"]).send(send, receive)
+            return
+        await parts.endpoint(scope, receive, send)
 
     @cached_property
     def app(self) -> Site:
         """The whole site: the uploads at `settings.path`, `/livez`, `/readyz`, `/metrics`; it runs the lifespan."""
-        return Site(
-            self.settings.path, self, check=self.check, metrics=self.render_metrics, lifespan=self.lifespan
-        )
+        return Site(self.settings.path, self, check=self.check, metrics=self.render_metrics, lifespan=self.lifespan)
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """Start and stop with a host: `Starlette(lifespan=tus.lifespan)`, or `async with tus.lifespan():` in its own."""
+        """Start and stop with a host: `Starlette(lifespan=tus.lifespan)`, or `async with tus.lifespan():` in one."""
         await self.start()
         try:
             yield
@@ -136,7 +150,7 @@ class TusServer:
             self._stopped = False
 
     def drain(self) -> None:
-        """Before a shutdown: running bodies are committed as far as they came and answered 503, new ones are refused."""
+        """Before a shutdown: running bodies are committed as far as they came and answered 503, new ones refused."""
         if self._parts is not None:
             self._parts.uploads.drain()
 
