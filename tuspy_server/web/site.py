@@ -40,6 +40,8 @@ class Site:
             ],
             lifespan=lifespan,
         )
+        # Starlette's redirect is absolute, to whatever host the request names (fault X17).
+        self._routes.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection or the lifespan."""
