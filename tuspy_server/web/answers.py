@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from starlette.types import Receive, Send
 
-from tuspy_server.protocol.errors import ClientDisconnected, Headers, TryLater, TusError, UploadBusy
+from tuspy_server.protocol.errors import ClientDisconnected, FixRequest, Headers, Resend, TryLater, TusError, UploadBusy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,14 @@ class Answer:
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
         if self.status not in (204, 304) and not any(name == b"content-length" for name, _ in raw):
             raw.append((b"content-length", str(len(self.body)).encode()))
-        await send({"type": "http.response.start", "status": self.status, "headers": raw})
+        start = {"type": "http.response.start", "status": self.status, "headers": raw}
         if self.stream is None:
+            await send(start)
             await send({"type": "http.response.body", "body": self.body})
             return
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
         async with aclosing(self.stream) as blocks:
+            await send(start)
+            await send({"type": "http.response.body", "body": self.body, "more_body": True})
             # Servers swallow what is sent to a client that has left: without this, its whole file would still be read.
             leaving = asyncio.ensure_future(_client_left(receive))
             try:
@@ -60,10 +62,10 @@ async def _client_left(receive: Receive) -> None:
 def refuse(error: TusError, method: str) -> Answer:
     """The answer that an error becomes.
 
-    HEAD never answers 5xx: tus-js-client starts again from zero after any failed HEAD but 423. So trouble that passes is
-    423 there, with `Retry-After`.
+    HEAD never answers 5xx: tus-js-client starts again from zero after any failed HEAD but 423. So trouble that passes
+    is 423 there, with `Retry-After`.
     """
-    if method == "HEAD" and (isinstance(error, TryLater) or error.status >= 500):
+    if method == "HEAD" and not isinstance(error, FixRequest | Resend):
         seconds = error.retry_after_seconds if isinstance(error, TryLater) else 1
         error = UploadBusy("the server cannot answer at the moment", seconds)
     headers = [*error.headers(), ("Cache-Control", "no-store")]
