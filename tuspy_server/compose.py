@@ -72,12 +72,12 @@ def pick_stores(settings: Settings) -> Stores:
     )
 
 
-def compose(
-    settings: Settings, hooks: Hooks, stores: Stores | None = None, *, knows_all_hooks: bool = True
-) -> Parts:
+def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, knows_all_hooks: bool = True) -> Parts:
     """Join everything; no I/O.
 
     Args:
+        settings: what the operator wants.
+        hooks: what the application has registered, and will.
         stores: replace those that the settings pick.
         knows_all_hooks: False where another process may come with more (a sweep from the command line): events that
             none of `hooks` wants are then kept for them.
@@ -148,9 +148,7 @@ async def look_at_expired(settings: Settings) -> Sequence[Upload]:
     path = settings.data / DATABASE_NAME
     if not path.exists():
         raise FileNotFoundError(f"there is no {DATABASE_NAME} in {settings.data}")
-    store = SqliteUploadStore(
-        Database(path, durable=False, deadline_seconds=settings.storage_seconds), SystemClock()
-    )
+    store = SqliteUploadStore(Database(path, durable=False, deadline_seconds=settings.storage_seconds), SystemClock())
     await store.open_to_look()
     try:
         return await store.expired(limit=1_000_000)

@@ -85,6 +85,6 @@ def decide_create(head: RequestHead, policy: Policy) -> Create:
 
 
 def creation_headers(location: str, upload: Upload, create: Create) -> Headers:
-    """Headers of 201. `Upload-Offset` answers every creation-with-upload, 0 included: tus-js-client fails without it."""
+    """Headers of 201. `Upload-Offset` answers each creation-with-upload, 0 included: tus-js-client fails without it."""
     offset = (("Upload-Offset", str(upload.upload_offset)),) if create.carries_body else ()
     return (("Location", location), *offset, *expires_headers(upload))

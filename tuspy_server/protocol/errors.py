@@ -99,6 +99,7 @@ class MethodNotAllowed(FixRequest):
         self.allowed = allowed
 
     def headers(self) -> Headers:
+        """`Allow`."""
         return (("Allow", ", ".join(self.allowed)),)
 
 
@@ -122,6 +123,7 @@ class UnsupportedVersion(FixRequest):
         super().__init__(f"Tus-Resumable must be {TUS_VERSION}")
 
     def headers(self) -> Headers:
+        """`Tus-Version`."""
         return (("Tus-Version", TUS_VERSION),)
 
 
@@ -153,6 +155,7 @@ class RangeNotSatisfiable(FixRequest):
         self.total_bytes = total_bytes
 
     def headers(self) -> Headers:
+        """`Content-Range`."""
         return (("Content-Range", f"bytes */{self.total_bytes}"),)
 
 
@@ -181,6 +184,7 @@ class OffsetMismatch(Resend):
         self.upload_offset = upload_offset
 
     def headers(self) -> Headers:
+        """`Upload-Offset`."""
         return (("Upload-Offset", str(self.upload_offset)),)
 
 
@@ -205,6 +209,7 @@ class UploadBusy(Resend):
         self.retry_after_seconds = retry_after_seconds
 
     def headers(self) -> Headers:
+        """`Retry-After`."""
         return (("Retry-After", str(self.retry_after_seconds)),)
 
 
@@ -238,6 +243,7 @@ class TryLater(TusError):
     retry_after_seconds: ClassVar[int] = 5
 
     def headers(self) -> Headers:
+        """`Retry-After`."""
         return (("Retry-After", str(self.retry_after_seconds)),)
 
 

@@ -19,8 +19,8 @@ def parse_metadata(raw: str) -> dict[str, bytes]:
     """Keys and decoded values, in the order sent; a key without a value has `b""`.
 
     Raises:
-        InvalidMetadata: 400, an empty member or key, a key that is not visible ASCII or is not unique, or a value that is
-            not padded base64 in the standard alphabet (RFC 4648 section 4).
+        InvalidMetadata: 400, an empty member or key, a key that is not visible ASCII or is not unique, or a value that
+            is not padded base64 in the standard alphabet (RFC 4648 section 4).
     """
     pairs: dict[str, bytes] = {}
     if not raw:

@@ -39,7 +39,7 @@ class Policy:
         return MAX_INTEGER if self.tus_max_size is None else self.tus_max_size
 
     def check_length(self, upload_length: int) -> None:
-        """tus 1.0.0, Creation: if the length of the upload exceeds the maximum, the Server MUST respond with 413.
+        """Refuse a length above the limit (tus 1.0.0, Creation: the Server MUST respond with 413).
 
         Raises:
             UploadTooLarge: 413.

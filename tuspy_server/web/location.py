@@ -61,12 +61,8 @@ class Locations:
 
 def _forwarded_origin(scope: Scope, head: RequestHead) -> str:
     """`https://host` from `Forwarded` (RFC 7239) or `X-Forwarded-*`; empty without a host."""
-    forwarded = dict(
-        (name.strip().lower(), value.strip().strip('"'))
-        for name, _, value in (
-            pair.partition("=") for pair in _last_element(head, "forwarded").split(";") if "=" in pair
-        )
-    )
+    pairs = (pair.partition("=") for pair in _last_element(head, "forwarded").split(";"))
+    forwarded = {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
     host = forwarded.get("host") or _last_element(head, "x-forwarded-host")
     proto = (forwarded.get("proto") or _last_element(head, "x-forwarded-proto")).lower()
     if not _HOST.fullmatch(host):
