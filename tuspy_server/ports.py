@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tuspy_server.model import Event, EventType, Upload, UploadStatus
 
@@ -252,6 +252,10 @@ class BodySource(Protocol):
         would have given, but no later call need follow.
         """
         ...
+
+
+BODY_EXTENSION: Final = "tuspy.body"
+"""Key in ASGI's `scope["extensions"]` where our own HTTP protocol class gives the `BodySource` of a request."""
 
 
 class BlobWriter(Protocol):

@@ -128,8 +128,7 @@ class RunningAppend:
         try:
             if predecessor is not None:
                 await self._supersede(predecessor)
-            if self._stopped is not None:
-                raise self._stopped
+            self._raise_if_stopped()
             return await self._blobs.open_writer(self._upload.id, self._append.upload_offset)
         except BytesMissing as error:
             await self._fail()
@@ -184,15 +183,19 @@ class RunningAppend:
             raise UploadTooLarge("the body is longer than the upload, or its checksum, allows")
 
     async def _read(self, buffer: memoryview) -> int:
-        if self._stopped is not None:
-            raise self._stopped
+        self._raise_if_stopped()
         try:
             async with asyncio.timeout(self._options.body_idle_seconds) as self._reading:
                 return await self._source.readinto(buffer)
         except TimeoutError as error:
-            raise (self._stopped or BodyStalled()) from error
+            self._raise_if_stopped()
+            raise BodyStalled from error
         finally:
             self._reading = None
+
+    def _raise_if_stopped(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
 
     async def _hash(self, block: memoryview) -> None:
         if self._digest is None:
@@ -293,8 +296,10 @@ class RunningAppend:
                 # The chunk MUST be discarded and the upload and its offset MUST NOT be updated (tus 1.0.0, Checksum).
                 if failure is not None and (checksum is not None or isinstance(failure, UploadTooLarge)):
                     await self._discard(blob)
-                elif (upload := await self._keep(blob, whole=failure is None)) and failure is None:
-                    return upload
+                else:
+                    upload = await self._keep(blob, whole=failure is None)
+                    if failure is None:
+                        return upload
             except TusError as error:
                 failure = failure or error
         if failure is None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
+from tuspy_server.ports import BODY_EXTENSION, BodySource
 from tuspy_server.protocol.errors import ClientDisconnected
+
+
+def body_source(scope: Scope, receive: Receive) -> BodySource:
+    """The shortest way to a request's body that this server has."""
+    direct: BodySource | None = scope.get("extensions", {}).get(BODY_EXTENSION)
+    return direct or ReceiveSource(receive)
 
 
 class ReceiveSource:

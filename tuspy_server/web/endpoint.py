@@ -11,7 +11,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from tuspy_server.model import UploadStatus
-from tuspy_server.ports import BlobStore
+from tuspy_server.ports import BlobStore, BodySource
 from tuspy_server.protocol.core import (
     ALL_METHODS,
     COLLECTION_METHODS,
@@ -34,7 +34,7 @@ from tuspy_server.protocol.errors import (
 from tuspy_server.protocol.fields import RequestHead
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.web.answers import Answer, refuse
-from tuspy_server.web.body import ReceiveSource
+from tuspy_server.web.body import body_source
 from tuspy_server.web.cors import Cors
 from tuspy_server.web.download import decide_download, representation_headers
 from tuspy_server.web.location import Locations
@@ -111,7 +111,7 @@ class UploadsEndpoint:
             path = route_path(scope)
             if path in ("", "/"):
                 method = effective_method(head, COLLECTION_METHODS)
-                return await self._collection(method, scope, head, receive)
+                return await self._collection(method, scope, head, body_source(scope, receive))
             method = effective_method(head, UPLOAD_METHODS)
             # Preflights of any URL succeed: a 404 would hide the real answer from a browser's client (CORE-OPT-06).
             if method == "OPTIONS":
@@ -119,7 +119,7 @@ class UploadsEndpoint:
             match = _UPLOAD_ID.fullmatch(path)
             if match is None:
                 raise UploadNotFound
-            return await self._upload(method, match[1], head, receive)
+            return await self._upload(method, match[1], head, body_source(scope, receive))
         except TusError as error:
             return refuse(error, method)
         except ClientDisconnected:
@@ -128,22 +128,20 @@ class UploadsEndpoint:
             log.exception("request.crashed")
             return refuse(TusError("internal error"), method)
 
-    async def _collection(self, method: str, scope: Scope, head: RequestHead, receive: Receive) -> Answer:
+    async def _collection(self, method: str, scope: Scope, head: RequestHead, source: BodySource) -> Answer:
         if method == "OPTIONS":
             return self._describe()
         create = decide_create(head, self._policy)
-        upload = await self._uploads.create(create, ReceiveSource(receive))
+        upload = await self._uploads.create(create, source)
         location = self._locations.location(scope, head, upload.id)
         return Answer(status=201, headers=creation_headers(location, upload, create))
 
-    async def _upload(self, method: str, upload_id: str, head: RequestHead, receive: Receive) -> Answer:
+    async def _upload(self, method: str, upload_id: str, head: RequestHead, source: BodySource) -> Answer:
         match method:
             case "HEAD":
                 return await self._head(upload_id, head)
             case "PATCH":
-                upload = await self._uploads.append(
-                    upload_id, parse_patch(head, self._policy), ReceiveSource(receive)
-                )
+                upload = await self._uploads.append(upload_id, parse_patch(head, self._policy), source)
                 return Answer(status=204, headers=patch_headers(upload))
             case "DELETE":
                 await self._uploads.terminate(upload_id)

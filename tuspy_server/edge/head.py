@@ -1,0 +1,126 @@
+"""The head of a request: its bytes to what the connection and the application need to know.
+
+llhttp (by httptools) parses it strictly; what decides where the body ends is judged here as well, because a wrong end is
+how one request is smuggled inside another (RFC 9112 6; fault X18).
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from dataclasses import dataclass
+from typing import Final
+
+import httptools
+
+_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+
+
+class BadHead(Exception):
+    """The head is refused; the connection is closed after the answer."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedHead:
+    """A request's head.
+
+    Attributes:
+        headers: lower-case names with their values, as ASGI wants them.
+        body_bytes: bytes of the body; None where it is chunked.
+        keep_alive: whether the client wants the connection to stay.
+        expects_continue: whether it waits for `100 Continue` before it sends the body.
+        upgrade: the protocol it asks to change to, in lower case.
+    """
+
+    method: str
+    raw_path: bytes
+    path: str
+    query_string: bytes
+    http_version: str
+    headers: list[tuple[bytes, bytes]]
+    body_bytes: int | None
+    keep_alive: bool
+    expects_continue: bool
+    upgrade: bytes | None
+    raw_url: bytes
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def parse_head(head: bytes) -> ParsedHead:
+    """Parse the bytes up to and including the empty line.
+
+    Raises:
+        BadHead: 400, malformed or ambiguous; 501, a transfer coding other than chunked.
+    """
+    collector = _Collector()
+    parser = httptools.HttpRequestParser(collector)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise BadHead(400, "the request's head is malformed") from error
+    if not collector.complete:
+        raise BadHead(400, "the request's head is malformed")
+    headers = collector.headers
+    http_version = parser.get_http_version()
+    try:
+        url = httptools.parse_url(collector.url)
+    except httptools.HttpParserInvalidURLError as error:
+        raise BadHead(400, "the request's target is malformed") from error
+    raw_path: bytes = url.path or b"/"
+    path = raw_path.decode("latin-1")
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        fields[name] = fields[name] + b"," + value if name in fields else value
+    if http_version == "1.1" and b"host" not in fields:
+        raise BadHead(400, "HTTP/1.1 needs a Host header")
+    connection = fields.get(b"connection", b"").lower()
+    return ParsedHead(
+        method=parser.get_method().decode("latin-1"),
+        raw_path=raw_path,
+        path=urllib.parse.unquote(path) if "%" in path else path,
+        query_string=url.query or b"",
+        http_version=http_version,
+        headers=headers,
+        body_bytes=_body_bytes(fields),
+        keep_alive=parser.should_keep_alive(),
+        expects_continue=fields.get(b"expect", b"").lower() == b"100-continue" and http_version == "1.1",
+        upgrade=fields.get(b"upgrade", b"").lower() or None if b"upgrade" in connection else None,
+        raw_url=collector.url,
+    )
+
+
+def _body_bytes(fields: dict[bytes, bytes]) -> int | None:
+    """RFC 9112 6.3. Both fields at once, or lengths that differ, are never resolved by a guess."""
+    coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
+    if coding is not None:
+        if length is not None:
+            raise BadHead(400, "Content-Length and Transfer-Encoding exclude each other")
+        if coding.strip().lower() != b"chunked":
+            raise BadHead(501, "the only transfer coding is chunked")
+        return None
+    if length is None:
+        return 0
+    if not _LENGTH.fullmatch(length) or int(length) >= 2**63:
+        raise BadHead(400, "Content-Length must be one number")
+    return int(length)
