@@ -117,10 +117,17 @@ def case(row_id: str, *, unadvertised: bool = False, alone: bool = False) -> Cal
     return register
 
 
+async def _unwritten(_tus: "Tus") -> None:
+    raise Skip("no case is written for this row yet")
+
+
 @cache
 def all_cases() -> tuple[Case, ...]:
     """Import every chapter and return its cases in the order of the requirements."""
     package = importlib.import_module("conformance.cases")
     for module in pkgutil.iter_modules(package.__path__, "conformance.cases."):
         importlib.import_module(module.name)
+    for row_id, row in requirements().items():
+        if row.chapter == "rufh" and row_id not in _registry:
+            _registry[row_id] = Case(row, _unwritten)
     return tuple(_registry[row_id] for row_id in requirements() if row_id in _registry)

@@ -111,7 +111,7 @@ def _verdict(error: Exception, case_seconds: float) -> Failure | Skip:
 async def run_case(target: Target, case: Case) -> Result:
     """Judge the target by one case, within `target.options.case_seconds`."""
     requirement = case.requirement
-    if requirement.chapter == "rufh" and not target.answers_rufh:
+    if requirement.chapter == "rufh" and target.rufh_version is None:
         return Result(requirement, "skipped", requirement.level, "the server does not answer to the IETF draft")
     if requirement.chapter == "tus" and not case.unadvertised and not target.advertises(requirement.extension):
         return Result(requirement, "skipped", requirement.level, f"{requirement.extension} is not advertised")

@@ -44,6 +44,7 @@ class Target:
     """A tus server by the URL at which uploads are created.
 
     `extensions`, `checksum_algorithms`, `tus_max_size` are what OPTIONS advertised; empty or None if it did not.
+    `rufh_version` is the interop version of the IETF draft in which the server answered, None if it did not.
     """
 
     url: str
@@ -53,7 +54,7 @@ class Target:
     tus_max_size: int | None = None
     tus_versions: tuple[str, ...] = ()
     server: str = ""
-    answers_rufh: bool = False
+    rufh_version: str | None = None
 
     @property
     def origin(self) -> Origin:
@@ -104,15 +105,15 @@ async def discover(url: str, options: Options) -> Target:
         tus_max_size=int(limit) if limit.isascii() and limit.isdigit() else None,
         tus_versions=tuple(answer.members("Tus-Version")),
         server=answer.get("Server") or "",
-        answers_rufh=await _answers_rufh(url, options),
+        rufh_version=await _rufh_version(url, options),
     )
 
 
-async def _answers_rufh(url: str, options: Options) -> bool:
+async def _rufh_version(url: str, options: Options) -> str | None:
     for version in ("8", "6"):
         draft = (("Upload-Draft-Interop-Version", version), ("Upload-Complete", "?0"), ("Content-Length", "0"))
         with contextlib.suppress(WireError):
             answer = await _ask(url, options, "POST", draft)
             if 200 <= answer.status < 300 and answer.get("Location") and answer.get("Tus-Resumable") is None:
-                return True
-    return False
+                return version
+    return None

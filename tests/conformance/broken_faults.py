@@ -154,3 +154,16 @@ FAULTS: dict[str, tuple[str, ...]] = {
     # Trailers, by servers that merge them into the head
     "trailer-500": ("TRLR-05",),
 }
+
+# Faults of the front in raw_front.py, which no ASGI app under uvicorn can have.
+WIRE_FAULTS: dict[str, tuple[str, ...]] = {
+    "head-with-body": ("CORE-HEAD-06",),
+    "never-continues": ("CORE-PATCH-27",),
+    "resets-409": ("CORE-PATCH-26",),
+    "two-framings": ("CORE-PATCH-30",),
+    "keeps-whitespace": ("CORE-VER-07",),
+    "ignores-trailers": ("TRLR-03",),
+    "refuses-trailers": ("TRLR-02",),
+    "merges-trailers": ("TRLR-04",),
+    "trailer-without-checksum": ("TRLR-01",),
+}

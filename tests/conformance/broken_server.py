@@ -163,9 +163,9 @@ async def delete(request: Request) -> None:
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """Run the server by uvicorn in a thread, on a free loopback port, and yield its origin."""
-    config = uvicorn.Config(BrokenServer(), host="127.0.0.1", port=0, log_level="critical", lifespan="off")
+def running(app: Any = None) -> Iterator[str]:
+    """Run the server, or another ASGI app, by uvicorn in a thread on a free loopback port, and yield its origin."""
+    config = uvicorn.Config(app or BrokenServer(), host="127.0.0.1", port=0, log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
