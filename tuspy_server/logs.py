@@ -8,11 +8,10 @@ from __future__ import annotations
 import io
 import logging
 import os
-import sys
 import traceback
 from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import ExcInfo, Processor
@@ -26,8 +25,9 @@ LIBRARY_LEVEL: Final = logging.WARNING
 
 def configure(settings: Settings) -> None:
     """Set up logging for this process, once, before anything logs."""
-    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not _is_terminal())
     renderer = _json_renderer if as_json else _console_renderer()
+    stderr = cast("TextIO", _Stderr())  # all that is asked of it is to write
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -38,10 +38,10 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: structlog.WriteLogger(_Stderr()),
+        logger_factory=structlog.WriteLoggerFactory(stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_Stderr())
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -50,6 +50,10 @@ def configure(settings: Settings) -> None:
     )
     logging.basicConfig(handlers=[handler], level=level if level == logging.DEBUG else max(level, LIBRARY_LEVEL))
     logging.captureWarnings(capture=True)
+
+
+def _is_terminal() -> bool:
+    return os.isatty(STDERR)
 
 
 class _Stderr(io.TextIOBase):
@@ -93,12 +97,13 @@ def _json_renderer(logger: object, method: str, event: MutableMapping[str, Any])
 
 
 def _console_renderer() -> structlog.dev.ConsoleRenderer:
-    colors = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    colors = _is_terminal() and "NO_COLOR" not in os.environ
     return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_exception)
 
 
-def _write_exception(stream: TextIO, exc_info: ExcInfo | tuple[type[BaseException], BaseException, TracebackType]) -> None:
+def _write_exception(
+    stream: TextIO, exc_info: ExcInfo | tuple[type[BaseException], BaseException, TracebackType]
+) -> None:
     """A traceback in lines that no message of an exception can forge or leave."""
-    for entry in traceback.format_exception(*exc_info):
-        for line in entry.rstrip("\n").split("\n"):
-            stream.write(f"\n    | {escape(line)}")
+    lines = [line for entry in traceback.format_exception(*exc_info) for line in entry.rstrip("\n").split("\n")]
+    stream.writelines(f"\n    | {escape(line)}" for line in lines)

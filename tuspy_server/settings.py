@@ -45,9 +45,7 @@ Seconds = Annotated[float, Field(le=CENTURY_SECONDS, allow_inf_nan=False)]
 class Settings(BaseSettings):
     """All that an operator can set. Sizes take units (`5GB`, `64MiB`); times are in seconds."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
-    )
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     # where
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
@@ -85,7 +83,8 @@ class Settings(BaseSettings):
 
     # the body path
     durability: Literal["disk", "process"] = Field(
-        "disk", description="disk: survives a power cut (fdatasync before a byte counts); process: survives kill -9 only."
+        "disk",
+        description="disk: survives a power cut (fdatasync before a byte counts); process: survives kill -9 only.",
     )
     commit_interval_seconds: Seconds = Field(0.25, gt=0, description="How often a running body's offset is committed.")
     head_wait_seconds: Seconds = Field(1.0, ge=0, description="How long HEAD waits for a running body to be committed.")
@@ -103,7 +102,9 @@ class Settings(BaseSettings):
     hook_attempts: int = Field(20, ge=1, description="Calls of a failing hook before its event is given up as dead.")
 
     # logs
-    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on a terminal, else JSON."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
 
     @classmethod

@@ -20,7 +20,7 @@ from tuspy_server.cli import checking, health, showing
 from tuspy_server.cli.flags import ConfigFlag, OtherFlags, ServeFlags
 from tuspy_server.cli.sources import Loaded, WrongSettings, did_you_mean, load, printable
 from tuspy_server.edge import server
-from tuspy_server.logs import configure
+from tuspy_server.logs import STDERR, configure
 from tuspy_server.protocol.errors import TusError
 from tuspy_server.stores.folder_lock import FolderInUse
 from tuspy_server.version import VERSION
@@ -102,7 +102,15 @@ def config_show(*, config: ConfigFlag = None, flags: ServeFlags = None) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit. `arguments` replaces those of the process."""
+    _hold_standard_streams()
     sys.exit(_run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _hold_standard_streams() -> None:
+    # Where one of them is closed, the next file to be opened takes its number, and the database gets the logs.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
 
 
 def _run(arguments: list[str]) -> int:

@@ -115,7 +115,7 @@ ConfigFlag = Annotated[
     Path | None,
     Parameter(
         group=_GROUPS["Where"],
-        help="TOML file with settings, such as `max_size = \"5GB\"`; else TUSPY_CONFIG, else ./tuspy-server.toml.",
+        help='TOML file with settings, such as `max_size = "5GB"`; else TUSPY_CONFIG, else ./tuspy-server.toml.',
         metavar="FILE",
         show_default=False,
     ),

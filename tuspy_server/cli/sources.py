@@ -77,7 +77,7 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Loaded:
         **{field: Given(flag(field), value) for field, value in flags.items()},
     }
     try:
-        settings = Settings(**{field: item.value for field, item in given.items()})
+        settings = Settings.model_validate({field: item.value for field, item in given.items()})
     except ValidationError as error:
         raise WrongSettings("; ".join(dict.fromkeys(_explain(detail, given) for detail in error.errors()))) from error
     return Loaded(settings, given, path)

@@ -31,6 +31,7 @@ KEEP_ALIVE_SECONDS: Final = 75
 CLOSE_SECONDS: Final = 5.0
 """What the stores get to close after `drain_seconds`, before the process is ended as kill -9 would."""
 
+STDERR: Final = 2
 INTERRUPTED: Final = 128 + signal.SIGINT
 
 
@@ -166,10 +167,11 @@ class DrainingServer(uvicorn.Server):
             if sig == signal.SIGINT:
                 os._exit(INTERRUPTED)
             return
-        # Whatever hangs then, a disk for one, says where in its traceback. Never cancelled: it watches the interpreter's
-        # own end too, which waits for threads.
-        faulthandler.dump_traceback_later(self._settings.drain_seconds + CLOSE_SECONDS, exit=True)
         super().handle_exit(sig, frame)
+        # Whatever hangs then, a disk for one, is seen in the traceback. Never cancelled: it also watches the end of the
+        # interpreter, which waits for threads.
+        deadline_seconds = self._settings.drain_seconds + CLOSE_SECONDS
+        faulthandler.dump_traceback_later(deadline_seconds, exit=True, file=STDERR)
 
 
 def _address(sockets: Sequence[socket.socket]) -> tuple[str, int]:
