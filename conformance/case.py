@@ -1,7 +1,7 @@
 """The registry: which requirement each case judges, and how a case says what it found.
 
 A case is a coroutine function that takes a `Tus` client, returns if the server behaves, and raises `Failure` or `Skip`
-if not. What it judges is a row of one of the CSV files in `data/`; the row's text is the case's documentation.
+if not. What it judges is a row of one of the CSV files in `rows/`; the row's text is the case's documentation.
 """
 
 import csv
@@ -98,7 +98,7 @@ def requirements() -> dict[str, Requirement]:
     rows: dict[str, Requirement] = {}
     chapters: tuple[Chapter, ...] = ("tus", "user", "rufh")
     for chapter in chapters:
-        text = files("conformance").joinpath("data", f"{chapter}-requirements.csv").read_text(encoding="utf-8")
+        text = files("conformance").joinpath("rows", f"{chapter}-requirements.csv").read_text(encoding="utf-8")
         for row in csv.DictReader(text.splitlines()):
             level = Level(row.pop("level"))
             rows[row["id"]] = Requirement(level=level, chapter=chapter, **row)

@@ -79,9 +79,11 @@ class Tus:
             connection.transport.close()
         return await self.connect(url)
 
-    def send_head(self, connection: Connection, method: str, url: str, headers: Headers = ()) -> None:
-        """Send a head with the default fields on a connection of the case's own."""
-        connection.send_head(method, request_target(url), self.fields(Origin.of(url), headers))
+    def send_head(
+        self, connection: Connection, method: str, url: str, headers: Headers = (), body: bytes = b""
+    ) -> None:
+        """Send a head with the default fields on a connection of the case's own, and body bytes in the same write."""
+        connection.send_head(method, request_target(url), self.fields(Origin.of(url), headers), body)
 
     async def receive(self, connection: Connection, *, interim: bool = False) -> Response:
         """Read the next response of a connection of the case's own."""

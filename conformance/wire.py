@@ -165,14 +165,13 @@ class Connection(asyncio.Protocol):
         """Bytes that arrived and belong to no response yet."""
         return bytes(self._incoming)
 
-    def send_head(self, method: str, target: str, fields: Fields) -> Exchange:
-        """Send a request line and header fields exactly as given, without a body."""
+    def send_head(self, method: str, target: str, fields: Fields, body: bytes = b"") -> None:
+        """Send a request line and header fields exactly as given, and in the same write these bytes of the body."""
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
         exchange = Exchange("\n".join(lines)[:SHOWN_BYTES])
         self._exchanges.append(exchange)
         self._waiting.append((method, exchange))
-        self.transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-        return exchange
+        self.transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
 
     async def send(self, data: bytes) -> None:
         """Send body bytes as they are; waits while the server reads slowly. Raises Closed if it hung up."""
@@ -187,12 +186,11 @@ class Connection(asyncio.Protocol):
 
     async def send_chunk(self, data: bytes) -> None:
         """Send one chunk of the chunked transfer coding (RFC 9112 7.1)."""
-        await self.send(b"%x\r\n%s\r\n" % (len(data), data))
+        await self.send(chunk(data))
 
     async def end_chunks(self, trailers: Fields = ()) -> None:
         """Send the last chunk and a trailer section."""
-        section = "".join(f"{name}: {value}\r\n" for name, value in trailers)
-        await self.send(b"0\r\n" + section.encode("latin-1") + b"\r\n")
+        await self.send(last_chunk(trailers))
 
     def half_close(self) -> None:
         """Send FIN and go on reading."""
@@ -290,6 +288,17 @@ class Connection(asyncio.Protocol):
     def _note(self, text: str) -> None:
         if self._waiting and (len(events := self._waiting[-1][1].events) < 8):
             events.append(text)
+
+
+def chunk(data: bytes) -> bytes:
+    """Return one chunk of the chunked transfer coding."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: Fields = ()) -> bytes:
+    """Return the end of a chunked body."""
+    section = "".join(f"{name}: {value}\r\n" for name, value in trailers)
+    return b"0\r\n" + section.encode("latin-1") + b"\r\n"
 
 
 def _parser_for(method: str) -> h11.Connection:

@@ -4,7 +4,7 @@ from conformance.case import Level, Skip, case
 from conformance.cases.checksum import upload_checksum
 from conformance.cases.core_patch import unchanged
 from conformance.client import Tus, expect, expect_4xx, expect_status
-from conformance.wire import Fields, Response
+from conformance.wire import Fields, Response, chunk, last_chunk
 
 
 async def _patch(
@@ -13,9 +13,7 @@ async def _patch(
     # One write: some servers read the trailer section together with the head and merge them.
     connection = await tus.connect(url)
     fields = {**tus.patch_headers(0, headers), "Transfer-Encoding": "chunked"}
-    tus.send_head(connection, "PATCH", url, fields)
-    await connection.send_chunk(body)
-    await connection.end_chunks(trailers)
+    tus.send_head(connection, "PATCH", url, fields, chunk(body) + last_chunk(trailers))
     response = await tus.receive(connection)
     if response.keeps_alive and not connection.ended:
         tus.send_head(connection, "OPTIONS", url)

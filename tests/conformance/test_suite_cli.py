@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from conformance import checksums, cli
 from conformance.case import all_cases, requirements
@@ -89,7 +90,7 @@ def test_each_row_has_exactly_one_case() -> None:
 
 def test_the_shared_rows_are_the_ones_in_the_package() -> None:
     for name in ("tus", "rufh"):
-        text = (PACKAGE / "data" / f"{name}-requirements.csv").read_text(encoding="utf-8")
+        text = (PACKAGE / "rows" / f"{name}-requirements.csv").read_text(encoding="utf-8")
         ids = [row["id"] for row in csv.DictReader(text.splitlines())]
         assert len(ids) == len(set(ids)) == {"tus": 160, "rufh": 70}[name]
 
@@ -104,11 +105,9 @@ def test_it_imports_nothing_but_what_it_declares() -> None:
 
 
 def test_the_wheel_holds_the_package_and_its_data(tmp_path: Path) -> None:
-    from hatchling.builders.wheel import WheelBuilder
-
     (wheel,) = WheelBuilder(str(PACKAGE)).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(wheel).namelist())
-    for name in ("cli.py", "cases/users.py", "data/tus-requirements.csv", "data/user-requirements.csv", "py.typed"):
+    for name in ("cli.py", "cases/users.py", "rows/tus-requirements.csv", "rows/user-requirements.csv", "py.typed"):
         assert f"conformance/{name}" in names
     (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
     assert "tus-conformance = conformance.cli:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
