@@ -1,0 +1,34 @@
+"""Servers for the tests of the web edge."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from tests.web.served import Served, listen, settings
+from tuspy_server import TusServer
+
+Serve: TypeAlias = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """Starts a whole site with these settings."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**changes: Any) -> Served:
+            tus = TusServer(settings(tmp_path / "data", **changes))
+            port = await stack.enter_async_context(listen(tus.app))
+            return Served(port, tus, tus.settings.path)
+
+        yield start
+
+
+@pytest.fixture
+async def server(serve: Serve) -> Served:
+    """A whole site with default settings."""
+    return await serve()
