@@ -1,0 +1,188 @@
+"""One measurement: a fresh server on an empty folder, warmed up, loaded, checked, ended, its data removed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench import load, scripts, wire
+from bench.driver import Script
+from bench.load import Load, Part
+from bench.own_metrics import OwnCounts, read_own_counts
+from bench.process import Running
+from bench.results import Sample
+from bench.scripts import Uploaded, Work
+from bench.servers import Server
+from bench.shapes import GIBIBYTE, KIBIBYTE, MEBIBYTE, Shape, Unit
+from bench.source import Source
+from bench.wire import Answer, Broken
+
+CREATION_PATH: Final = "/files/"
+CLIENT_PROCESSES: Final = 2
+WARM_UP_UPLOADS: Final = 32
+HEAD_TARGETS: Final = 64
+MOST_FINAL_HEADS: Final = 64
+FEW_SECONDS: Final = 60.0
+
+
+class NotOffered(Exception):
+    """The server says that it has no such extension: no figure, and no fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bench has its files."""
+
+    folder: Path
+    source: Source
+
+    def check_space(self, shape: Shape) -> None:
+        """Raise `Broken` if the shape would fill the disk."""
+        free = shutil.disk_usage(self.folder).free
+        if free < shape.body_bytes + 2 * GIBIBYTE:
+            raise Broken(f"the disk has {free / GIBIBYTE:.1f} GiB left")
+
+
+def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
+    """One figure.
+
+    Raises:
+        Broken: the server did not start, answered wrongly, lost a byte or took too long.
+        NotOffered: it lacks the extension that the shape uses.
+    """
+    place.check_space(shape)
+    folder = place.folder / "run"
+    try:
+        with Running(server, folder) as running:
+            return _measure(running, shape, repeat, place.source)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if shape.body_bytes > MEBIBYTE:
+            # What is still on its way to the disk would be paid for by the next server.
+            os.sync()
+
+
+def _measure(running: Running, shape: Shape, repeat: int, source: Source) -> Sample:
+    _check_offered(running, shape, source)
+    targets = _warm_up(running, source)
+    counts_before, usage_before = _own_counts(running), running.usage()
+    done = load.run(running.port, source, parts(running, shape, targets), shape.limit_seconds)
+    usage, counts = running.usage(), _own_counts(running)
+    _check_uploads(running, shape, done, source)
+    own = counts - counts_before if counts and counts_before else None
+    if own is not None and (own.received_bytes, own.requests) != (done.body_bytes, done.requests):
+        raise Broken(f"the client counts {done.requests} requests and {done.body_bytes} bytes; the server {own}")
+    return Sample(
+        server=running.server.name,
+        shape=shape.name,
+        repeat=repeat,
+        figure=_figure(shape, done),
+        seconds=done.seconds,
+        cpu_seconds=usage.cpu_seconds - usage_before.cpu_seconds,
+        client_cpu_seconds=done.cpu_seconds,
+        peak_rss_bytes=usage.peak_rss_bytes,
+        requests=done.requests,
+        body_bytes=done.body_bytes,
+        reconnects=done.reconnects,
+        commits=None if own is None else own.commits,
+    )
+
+
+def parts(running: Running, shape: Shape, targets: list[Uploaded]) -> list[Part]:
+    """The shape, dealt out to the client's processes."""
+    count = min(CLIENT_PROCESSES, shape.connections)
+    made = []
+    for index in range(count):
+        connections = _share(shape.connections, index, count)
+        work = _work(running, shape)
+        work.left.extend(range(_share(shape.heads or shape.uploads, index, count)))
+        made.append(Part(work, _script_maker(shape, connections, targets)))
+    if shape.seconds:
+        made.append(Part(_work(running, shape), lambda work: [scripts.probe(work, shape.seconds)]))
+    return made
+
+
+def _script_maker(shape: Shape, connections: int, targets: list[Uploaded]) -> Callable[[Work], Sequence[Script]]:
+    if shape.seconds:
+        return lambda work: [scripts.slow_upload(work, shape.seconds, n / connections) for n in range(connections)]
+    if shape.heads:
+        return lambda work: [scripts.heads(work, targets) for _ in range(connections)]
+    return lambda work: [scripts.uploads(work) for _ in range(connections)]
+
+
+def _share(count: int, index: int, shares: int) -> int:
+    return count // shares + (index < count % shares)
+
+
+def _work(running: Running, shape: Shape | None) -> Work:
+    return Work(
+        host=f"127.0.0.1:{running.port}",
+        creation_path=CREATION_PATH,
+        upload_bytes=shape.upload_bytes if shape else KIBIBYTE,
+        chunk_bytes=shape.chunk_bytes if shape else 0,
+        in_creation=shape.in_creation if shape else False,
+        left=deque(),
+    )
+
+
+def _figure(shape: Shape, done: Load) -> float:
+    match shape.unit:
+        case Unit.STREAM:
+            return done.body_bytes / GIBIBYTE / done.seconds
+        case Unit.UPLOADS:
+            return len(done.uploaded) / done.seconds
+        case Unit.REQUESTS:
+            return done.requests / done.seconds
+        case Unit.LATENCY:
+            return 1000 * sorted(done.latencies)[int(len(done.latencies) * 0.99)]
+
+
+# --- around the load ---------------------------------------------------------------------------------------------
+
+
+def _check_offered(running: Running, shape: Shape, source: Source) -> None:
+    if not shape.in_creation:
+        return
+    answers: list[Answer] = []
+    request = wire.options(CREATION_PATH, f"127.0.0.1:{running.port}")
+    load.run_here(running.port, source, [scripts.fetch(request, answers)], FEW_SECONDS)
+    offered = (answers[0].header("Tus-Extension") or "").replace(" ", "").split(",")
+    if "creation-with-upload" not in offered:
+        raise NotOffered("does not offer creation-with-upload")
+
+
+def _warm_up(running: Running, source: Source) -> list[Uploaded]:
+    work = _work(running, None)
+    work.left.extend(range(max(WARM_UP_UPLOADS, HEAD_TARGETS)))
+    load.run_here(running.port, source, [scripts.uploads(work) for _ in range(4)], FEW_SECONDS)
+    return work.done
+
+
+def _own_counts(running: Running) -> OwnCounts | None:
+    return read_own_counts(running.port) if running.server.ours else None
+
+
+def _check_uploads(running: Running, shape: Shape, done: Load, source: Source) -> None:
+    """Every upload was made, HEAD says so, every file has its size, and one its bytes."""
+    if len(done.uploaded) != shape.uploads:
+        raise Broken(f"{len(done.uploaded)} of {shape.uploads} uploads were made")
+    if len({upload.path for upload in done.uploaded}) != shape.uploads:
+        raise Broken("two uploads have one URL")
+    step = max(1, shape.uploads // MOST_FINAL_HEADS)
+    work = _work(running, shape)
+    load.run_here(running.port, source, [scripts.final_offsets(work, done.uploaded[::step])], FEW_SECONDS)
+    stored = running.server.stored
+    if stored is None or not done.uploaded:
+        return
+    for upload in done.uploaded:
+        path = stored(running.data, upload.path.rsplit("/", 1)[-1])
+        if not path.exists() or path.stat().st_size != upload.upload_length:
+            raise Broken(f"{upload.path} is not whole on the disk")
+    last = done.uploaded[-1]
+    if not source.equals(stored(running.data, last.path.rsplit("/", 1)[-1]), last.upload_length):
+        raise Broken(f"{last.path} has other bytes on the disk than were sent")
