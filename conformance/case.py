@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
-from conformance.wire import Response
+from conformance.message import Response
 
 if TYPE_CHECKING:
     from conformance.client import Tus

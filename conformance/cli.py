@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from conformance import __version__, report
 from conformance.case import Case
+from conformance.message import Closed
 from conformance.runner import Result, run, select
 from conformance.target import Options, Target, discover
-from conformance.wire import Closed
 
 USAGE_ERROR = 2
 

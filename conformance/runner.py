@@ -10,8 +10,8 @@ from typing import Literal
 
 from conformance.case import Case, Failure, Level, Requirement, Skip, all_cases
 from conformance.client import Tus
+from conformance.message import Exchange, WireError
 from conformance.target import Target
-from conformance.wire import Exchange, WireError
 
 Status = Literal["passed", "failed", "skipped"]
 

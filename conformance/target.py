@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from conformance.wire import Closed, Exchange, Fields, Origin, Response, WireError, connect, request_target
+from conformance.message import Closed, Exchange, Fields, Origin, Response, WireError, request_target
+from conformance.wire import connect
 
 TUS_VERSION = "1.0.0"
 

@@ -8,8 +8,9 @@ from base64 import b64encode
 from conformance.case import Level, case
 from conformance.cases.core_patch import unchanged
 from conformance.checksums import digests
-from conformance.client import Tus, expect, expect_4xx, expect_status, offset_of
-from conformance.wire import Response
+from conformance.client import Tus
+from conformance.expect import expect, expect_4xx, expect_status, offset_of
+from conformance.message import Response
 
 
 def upload_checksum(data: bytes, algorithm: str = "sha1") -> dict[str, str]:

@@ -3,8 +3,9 @@
 from urllib.parse import urlsplit
 
 from conformance.case import Skip, case
-from conformance.client import Tus, expect, expect_status, offset_of
-from conformance.wire import Response
+from conformance.client import Tus
+from conformance.expect import expect, expect_status, offset_of
+from conformance.message import Response
 
 PARTIAL = {"Upload-Concat": "partial"}
 

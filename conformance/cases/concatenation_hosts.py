@@ -4,7 +4,8 @@ import asyncio
 
 from conformance.case import Skip, case
 from conformance.cases.concatenation import final, partial, path_of, refused
-from conformance.client import Tus, expect
+from conformance.client import Tus
+from conformance.expect import expect
 
 
 @case("CONC-18")

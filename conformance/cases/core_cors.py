@@ -2,8 +2,9 @@
 
 from conformance.case import Skip, case
 from conformance.cases.core_version import unknown_url
-from conformance.client import Tus, expect
-from conformance.wire import Response
+from conformance.client import Tus
+from conformance.expect import expect
+from conformance.message import Response
 
 ORIGIN = "https://conformance.example"
 

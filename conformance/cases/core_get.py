@@ -3,7 +3,8 @@
 from base64 import b64encode
 
 from conformance.case import Skip, case
-from conformance.client import Tus, expect, expect_status
+from conformance.client import Tus
+from conformance.expect import expect, expect_status
 
 
 @case("CORE-GET-01")

@@ -4,8 +4,9 @@ import asyncio
 
 from conformance.case import Level, case
 from conformance.cases.core_version import unknown_url
-from conformance.client import DIGITS, Tus, expect, expect_status, offset_of
-from conformance.wire import Malformed
+from conformance.client import Tus
+from conformance.expect import DIGITS, expect, expect_status, offset_of
+from conformance.message import Malformed
 
 
 @case("CORE-HEAD-01")

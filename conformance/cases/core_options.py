@@ -2,7 +2,8 @@
 
 from conformance.case import Level, Skip, case
 from conformance.cases.core_version import unknown_url
-from conformance.client import DIGITS, Tus, expect, expect_status
+from conformance.client import Tus
+from conformance.expect import DIGITS, expect, expect_status
 
 KNOWN_EXTENSIONS = {
     "creation",

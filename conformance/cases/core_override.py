@@ -1,7 +1,8 @@
 """Core protocol: X-HTTP-Method-Override, and methods that mean nothing."""
 
 from conformance.case import Skip, case
-from conformance.client import Tus, expect, expect_status, offset_of
+from conformance.client import Tus
+from conformance.expect import expect, expect_status, offset_of
 
 
 @case("CORE-OVR-01")

@@ -5,7 +5,8 @@ import random
 
 from conformance.case import case
 from conformance.cases.core_version import unknown_url
-from conformance.client import OFFSET_OCTET_STREAM, Tus, expect, expect_4xx, expect_status, no_5xx, offset_of
+from conformance.client import OFFSET_OCTET_STREAM, Tus
+from conformance.expect import expect, expect_4xx, expect_status, no_5xx, offset_of
 
 
 async def unchanged(tus: Tus, url: str, offset: int, why: str) -> None:

@@ -4,8 +4,9 @@ import asyncio
 import random
 
 from conformance.case import Failure, Level, Skip, case
-from conformance.client import Tus, expect, expect_status
-from conformance.wire import Closed, Malformed
+from conformance.client import Tus
+from conformance.expect import expect, expect_status
+from conformance.message import Closed, Malformed
 
 SIX_MIB = 6 << 20
 

@@ -5,8 +5,10 @@ import asyncio
 from conformance.case import Failure, Level, case
 from conformance.cases.core_patch import unchanged
 from conformance.cases.core_version import unknown_url
-from conformance.client import Tus, expect, expect_status
-from conformance.wire import Connection, Response, WireError
+from conformance.client import Tus
+from conformance.expect import expect, expect_status
+from conformance.message import Response, WireError
+from conformance.wire import Connection
 
 RACE_BYTES = 200_000
 

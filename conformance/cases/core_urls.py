@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from conformance.case import Skip, case
 from conformance.cases.core_version import unknown_url
-from conformance.client import Tus, expect, expect_status, no_5xx, offset_of
+from conformance.client import Tus
+from conformance.expect import expect, expect_status, no_5xx, offset_of
 
 REFUSED = (400, 403, 404, 410, 414)
 

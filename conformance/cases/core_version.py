@@ -1,8 +1,9 @@
 """Core protocol: Tus-Resumable and the version gate."""
 
 from conformance.case import case
-from conformance.client import OFFSET_OCTET_STREAM, Tus, expect, expect_status, no_5xx
-from conformance.wire import Response
+from conformance.client import OFFSET_OCTET_STREAM, Tus
+from conformance.expect import expect, expect_status, no_5xx
+from conformance.message import Response
 
 OLD = {"Tus-Resumable": "9.9.9"}
 

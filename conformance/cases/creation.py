@@ -4,8 +4,9 @@ import json
 from urllib.parse import urljoin, urlsplit
 
 from conformance.case import Level, Skip, case
-from conformance.client import Tus, expect, expect_4xx, expect_status, offset_of
-from conformance.wire import Malformed, Response
+from conformance.client import Tus
+from conformance.expect import expect, expect_4xx, expect_status, offset_of
+from conformance.message import Malformed, Response
 
 
 def nothing_created(response: Response) -> None:

@@ -4,8 +4,9 @@ from base64 import b64encode
 from hashlib import sha1
 
 from conformance.case import Level, Skip, case
-from conformance.client import OFFSET_OCTET_STREAM, Tus, expect, expect_status, offset_of
-from conformance.wire import WireError
+from conformance.client import OFFSET_OCTET_STREAM, Tus
+from conformance.expect import expect, expect_status, offset_of
+from conformance.message import WireError
 
 DATA = {"Content-Type": OFFSET_OCTET_STREAM}
 

@@ -2,7 +2,8 @@
 
 from conformance.case import Failure, Level, Skip, case
 from conformance.cases.creation import nothing_created
-from conformance.client import Tus, expect, expect_4xx, expect_status, offset_of
+from conformance.client import Tus
+from conformance.expect import expect, expect_4xx, expect_status, offset_of
 
 DEFER = {"Upload-Defer-Length": "1"}
 

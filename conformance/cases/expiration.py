@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from conformance.case import Skip, case
-from conformance.client import Tus, expect, expect_status
-from conformance.wire import Response
+from conformance.client import Tus
+from conformance.expect import expect, expect_status
+from conformance.message import Response
 
 IMF_FIXDATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4}"

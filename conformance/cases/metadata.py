@@ -4,8 +4,9 @@ import binascii
 from base64 import b64decode, b64encode
 
 from conformance.case import Level, case
-from conformance.client import Tus, expect, expect_status
-from conformance.wire import Response, WireError
+from conformance.client import Tus
+from conformance.expect import expect, expect_status
+from conformance.message import Response, WireError
 
 
 def parse(value: str) -> list[tuple[str, bytes]] | None:

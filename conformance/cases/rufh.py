@@ -4,8 +4,9 @@ They run only where `Target.rufh_version` says that the server answered to the d
 """
 
 from conformance.case import Failure, case
-from conformance.client import Tus, expect, expect_status
-from conformance.wire import Response
+from conformance.client import Tus
+from conformance.expect import expect, expect_status
+from conformance.message import Response
 
 PARTIAL_UPLOAD = "application/partial-upload"
 

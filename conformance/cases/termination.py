@@ -4,8 +4,9 @@ import asyncio
 
 from conformance.case import Failure, case
 from conformance.cases.core_version import unknown_url
-from conformance.client import Tus, expect, expect_status
-from conformance.wire import Response, WireError
+from conformance.client import Tus
+from conformance.expect import expect, expect_status
+from conformance.message import Response, WireError
 
 
 async def _gone(tus: Tus, url: str) -> None:

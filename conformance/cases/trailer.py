@@ -3,8 +3,9 @@
 from conformance.case import Level, Skip, case
 from conformance.cases.checksum import upload_checksum
 from conformance.cases.core_patch import unchanged
-from conformance.client import Tus, expect, expect_4xx, expect_status
-from conformance.wire import Fields, Response, chunk, last_chunk
+from conformance.client import Tus
+from conformance.expect import expect, expect_4xx, expect_status
+from conformance.message import Fields, Response, chunk, last_chunk
 
 
 async def _patch(

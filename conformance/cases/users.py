@@ -5,8 +5,9 @@ import random
 
 from conformance.case import case
 from conformance.cases.core_races import RACE_BYTES, race
-from conformance.client import Tus, expect, expect_status, offset_of
-from conformance.wire import WireError
+from conformance.client import Tus
+from conformance.expect import expect, expect_status, offset_of
+from conformance.message import WireError
 
 BREAKING_SECONDS = 15
 """How long lines break and races go on; a server that holds up whoever comes next would need minutes otherwise."""

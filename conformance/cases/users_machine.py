@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from conformance.case import Failure, case
 from conformance.cases.users import BREAKING_SECONDS
-from conformance.client import Tus, expect, expect_status, offset_of
+from conformance.client import Tus
+from conformance.expect import expect, expect_status, offset_of
 
 PLANS = 12
 

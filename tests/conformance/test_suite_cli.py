@@ -88,7 +88,7 @@ def test_each_row_has_exactly_one_case() -> None:
     assert sum(case.requirement.chapter == "tus" for case in all_cases()) == 160
 
 
-def test_the_shared_rows_are_the_ones_in_the_package() -> None:
+def test_the_package_holds_all_rows() -> None:
     for name in ("tus", "rufh"):
         text = (PACKAGE / "rows" / f"{name}-requirements.csv").read_text(encoding="utf-8")
         ids = [row["id"] for row in csv.DictReader(text.splitlines())]
@@ -121,4 +121,4 @@ def test_crc32c_has_its_check_value() -> None:
 
 def test_files_stay_small() -> None:
     for file in PACKAGE.rglob("*.py"):
-        assert len(re.findall("\n", file.read_text(encoding="utf-8"))) <= 340, file
+        assert len(re.findall("\n", file.read_text(encoding="utf-8"))) <= 300, file

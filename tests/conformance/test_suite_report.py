@@ -7,9 +7,9 @@ import pytest
 
 from conformance import report
 from conformance.case import Level, requirements
+from conformance.message import Exchange
 from conformance.runner import Result
 from conformance.target import Options, Target
-from conformance.wire import Exchange
 
 ROWS = requirements()
 EXCHANGE = Exchange("HEAD /files/1 HTTP/1.1", ["5 bytes of body sent"], "HTTP/1.1 500 Oops\n\n\x00")

@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from conformance.message import Closed, Exchange, Malformed, Origin, Silence, request_target
 from conformance.runner import run, select
 from conformance.target import Options, discover
-from conformance.wire import Closed, Connection, Exchange, Malformed, Origin, Silence, connect, request_target
+from conformance.wire import Connection, connect
 from tests.conformance.broken_faults import WIRE_FAULTS
 from tests.conformance.raw_front import raw_front
 
