@@ -83,7 +83,7 @@ def test_a_kill_at_any_step_loses_nothing(make_server: MakeServer, tmp_path: Pat
     server = make_server(program=FAILPOINT_SERVER, commit_interval_seconds=0.02)
     server.start(**variables, **{FAILPOINT_VARIABLE: failpoint})
     client = Client()
-    with suppress(CONNECTION_LOST):
+    with suppress(*CONNECTION_LOST):
         use_everything(client, server.url)
     assert server.wait_exit() == -signal.SIGKILL, "the failpoint was not reached"
 
