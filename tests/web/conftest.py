@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from tests.web.served import Served, listen, settings
 from tuspy_server import TusServer
 
 Serve: TypeAlias = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[EventDict]]:
+    """What is logged, with the request's id. Unconfigured, structlog draws each traceback with rich, for seconds."""
+    with capture_logs(processors=[merge_contextvars]) as captured:
+        yield captured
 
 
 @pytest.fixture
