@@ -51,7 +51,7 @@ class Given:
         shown = printable(str(self.value))
         if self.file is not None:
             return f"{printable(self.name)} = {shown} in {self.file}"
-        return f"{self.name}={shown}" if self.name.startswith(ENVIRONMENT_PREFIX) else f"{self.name} {shown}"
+        return f"{self.name} {shown}" if self.name.startswith("--") else f"{self.name}={shown}"
 
 
 @dataclass(frozen=True, slots=True)
