@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from conformance.message import Closed, Exchange, Fields, Origin, Response, WireError, request_target
-from conformance.wire import connect
+from conformance.wire import SECRETS, connect
 
 TUS_VERSION = "1.0.0"
 
@@ -37,7 +37,7 @@ class Options:
     @property
     def authenticates(self) -> bool:
         """Whether a header that carries credentials was given."""
-        return any(name.lower() in {"authorization", "cookie", "x-api-key"} for name, _ in self.headers)
+        return any(name.lower() in SECRETS for name, _ in self.headers)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ from conformance.message import (
 )
 
 
+SECRETS = {"authorization", "cookie", "x-api-key"}
+"""Header fields whose values no report shows."""
+
+
 class Connection(asyncio.Protocol):
     """One TCP (or TLS) connection; every method does one thing on the wire."""
 
@@ -93,7 +97,10 @@ class Connection(asyncio.Protocol):
     def send_head(self, method: str, target: str, fields: Fields, body: bytes = b"") -> None:
         """Send a request line and header fields exactly as given, and in the same write these bytes of the body."""
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
-        exchange = Exchange("\n".join(lines)[:SHOWN_BYTES])
+        shown = [f"{name}: {'...' if name.lower() in SECRETS else value}" for name, value in fields]
+        exchange = Exchange("\n".join([lines[0], *shown])[:SHOWN_BYTES])
+        if body:
+            exchange.events.append(f"with it, in one write: {body[:200]!r}")
         self._exchanges.append(exchange)
         self._waiting.append((method, exchange))
         self.transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)

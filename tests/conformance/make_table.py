@@ -1,4 +1,4 @@
-"""`python -m tests.conformance.make_table` judges the servers known here and writes the table of docs/conformance.md."""
+"""`python -m tests.conformance.make_table` judges the servers known here and writes the table of the page."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

@@ -155,6 +155,14 @@ async def test_a_response_before_a_reset_is_read_all_the_same() -> None:
         await asyncio.gather(sender, return_exceptions=True)
 
 
+async def test_credentials_are_not_shown() -> None:
+    async with scripted(answering(b"HTTP/1.1 204 No Content\r\n\r\n")) as (connection, exchanges):
+        connection.send_head("GET", "/", [("Authorization", "Bearer secret"), ("X", "1")], b"body")
+        await connection.receive(5)
+    assert exchanges[0].request == "GET / HTTP/1.1\nAuthorization: ...\nX: 1"
+    assert exchanges[0].events == ["with it, in one write: b'body'"]
+
+
 async def test_nobody_listens() -> None:
     with pytest.raises(Closed):
         await connect(Origin("http", "127.0.0.1", 1), [], 1)
