@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import os
 import random
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -118,6 +120,8 @@ async def judge(url: str, chosen: Options, cases: Sequence[Case]) -> tuple[Targe
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 if a MUST rule failed, or 2 if nothing could be judged."""
     args = parser().parse_args(argv)
+    # Hypothesis would leave a folder where the user stands.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "tus-conformance")))
     cases = select(args.only, args.extension, args.skip)
     if args.list:
         for case in cases:

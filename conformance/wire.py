@@ -27,7 +27,6 @@ from conformance.message import (
     last_chunk,
 )
 
-
 SECRETS = {"authorization", "cookie", "x-api-key"}
 """Header fields whose values no report shows."""
 
