@@ -13,7 +13,10 @@ from tuspy_server.stores.sqlite.store import SQL, seconds, to_instant, to_micros
 
 
 class SqliteOutbox:
-    """See `ports.Outbox` for each method. Opened and closed with the upload store on the same database."""
+    """See `ports.Outbox` for each method. Opened and closed with the upload store on the same database.
+
+    Its own changes are not synced: what a power cut takes back is relayed, leased or delivered once more.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -33,7 +36,7 @@ class SqliteOutbox:
                 connection.execute(SQL["relayed"], {"position": row["position"]})
             return len(rows)
 
-        return await self._database.write(relay)
+        return await self._database.write(relay, synced=False)
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
         """See the port."""
@@ -50,7 +53,7 @@ class SqliteOutbox:
                     leased.append(Delivery(event=_event(row), consumer=consumer, attempt=row["attempts"] + 1))
             return leased
 
-        return await self._database.write(lease)
+        return await self._database.write(lease, synced=False)
 
     async def delivered(self, delivery: Delivery) -> None:
         """See the port."""
@@ -90,7 +93,7 @@ class SqliteOutbox:
             "due_at": self._now() + seconds(delay_seconds),
             "error": error,
         }
-        await self._database.write(lambda connection: connection.execute(SQL["settle_delivery"], values))
+        await self._database.write(lambda connection: connection.execute(SQL["settle_delivery"], values), synced=False)
 
     def _now(self) -> int:
         return to_microseconds(self._clock.now())

@@ -95,7 +95,8 @@ class SqliteUploadStore:
             "body_bytes": claim.body_bytes,
             "declared_length": claim.declared_length,
         }
-        return await self._change("claim", values, self._now())
+        # Not synced: the start forgets all writers anyway.
+        return await self._change("claim", values, self._now(), synced=False)
 
     async def commit(self, commit: Commit) -> Upload | None:
         """See the port."""
@@ -149,7 +150,7 @@ class SqliteUploadStore:
         def delete(connection: sqlite3.Connection) -> None:
             connection.executemany(SQL["cleaned"], [{"id": upload_id} for upload_id in upload_ids])
 
-        await self._database.write(delete)
+        await self._database.write(delete, synced=False)
 
     async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
         """See the port."""
@@ -167,7 +168,9 @@ class SqliteUploadStore:
     async def release_writers(self, held: Set[str]) -> int:
         """See the port."""
         values = {"held": json.dumps(sorted(held))}
-        return await self._database.write(lambda connection: connection.execute(SQL["release_writers"], values).rowcount)
+        return await self._database.write(
+            lambda connection: connection.execute(SQL["release_writers"], values).rowcount
+        )
 
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
         """See the port."""
@@ -181,7 +184,14 @@ class SqliteUploadStore:
         return to_microseconds(self._clock.now())
 
     async def _change(
-        self, name: str, values: Mapping[str, Any], now: int, event: EventDraft | None = None, *, cleanup: bool = False
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        now: int,
+        event: EventDraft | None = None,
+        *,
+        cleanup: bool = False,
+        synced: bool = True,
     ) -> Upload | None:
         """One statement on one row; its event and cleanup row only if it changed that row."""
 
@@ -195,7 +205,7 @@ class SqliteUploadStore:
                 _add_event(connection, event, now)
             return _upload(rows[0], now)
 
-        return await self._database.write(change)
+        return await self._database.write(change, synced=synced)
 
 
 def _add_event(connection: sqlite3.Connection, event: EventDraft, now: int) -> None:
