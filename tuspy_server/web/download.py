@@ -153,7 +153,7 @@ def content_disposition(filename: str | None, inline: bool) -> str:
     if not name:
         return kind
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    ascii_name = re.sub(r"[^A-Za-z0-9 ._()+,=@-]", "_", ascii_name).strip() or "download"
+    ascii_name = re.sub(r"[^A-Za-z0-9 ._()+,=@-]", "_", ascii_name).strip(" .") or "download"
     if ascii_name == name:
         return f'{kind}; filename="{ascii_name}"'
     return f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
