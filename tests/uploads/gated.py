@@ -1,0 +1,205 @@
+"""The ports behind gates. What takes effect is told to a witness at that moment, whatever the caller learns of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from typing import Protocol
+
+from tests.uploads.gates import Gates
+from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.ports import (
+    BlobStore,
+    BlobWriter,
+    Claim,
+    Commit,
+    DraftEvent,
+    Ending,
+    EventDraft,
+    NewUpload,
+    UploadStore,
+)
+
+
+class Witness(Protocol):
+    """Sees rows change, in the order in which they do."""
+
+    def created(self, upload: Upload) -> None: ...
+
+    def claimed(self, upload: Upload) -> None: ...
+
+    def counted(self, commit: Commit, upload: Upload) -> None: ...
+
+    def ended(self, upload: Upload) -> None: ...
+
+
+class GatedUploadStore:
+    """See `ports.UploadStore`."""
+
+    def __init__(self, store: UploadStore, gates: Gates, witness: Witness) -> None:
+        self._store = store
+        self._gates = gates
+        self._witness = witness
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def create(self, new: NewUpload, event: EventDraft) -> Upload:
+        async def work() -> Upload:
+            upload = await self._store.create(new, event)
+            self._witness.created(upload)
+            return upload
+
+        return await self._gates.call("create", work)
+
+    async def get(self, upload_id: str) -> Upload | None:
+        return await self._gates.call("get", lambda: self._store.get(upload_id))
+
+    async def claim(self, claim: Claim) -> Upload | None:
+        async def work() -> Upload | None:
+            upload = await self._store.claim(claim)
+            if upload is not None:
+                self._witness.claimed(upload)
+            return upload
+
+        return await self._gates.call("claim", work)
+
+    async def commit(self, commit: Commit) -> Upload | None:
+        async def work() -> Upload | None:
+            upload = await self._store.commit(commit)
+            if upload is not None:
+                self._witness.counted(commit, upload)
+            return upload
+
+        return await self._gates.call("commit", work)
+
+    async def finish(self, commit: Commit, event: EventDraft) -> Upload | None:
+        async def work() -> Upload | None:
+            upload = await self._store.finish(commit, event)
+            if upload is not None:
+                self._witness.counted(commit, upload)
+            return upload
+
+        return await self._gates.call("finish", work)
+
+    async def end(self, ending: Ending) -> Upload | None:
+        async def work() -> Upload | None:
+            upload = await self._store.end(ending)
+            if upload is not None:
+                self._witness.ended(upload)
+            return upload
+
+        return await self._gates.call("end", work)
+
+    async def expired(self, limit: int) -> Sequence[Upload]:
+        return await self._gates.call("expired", lambda: self._store.expired(limit))
+
+    async def expire(self, draft: DraftEvent, limit: int) -> Sequence[Upload]:
+        async def work() -> Sequence[Upload]:
+            uploads = await self._store.expire(draft, limit)
+            for upload in uploads:
+                self._witness.ended(upload)
+            return uploads
+
+        return await self._gates.call("expire", work)
+
+    async def cleanups(self, limit: int) -> Sequence[str]:
+        return await self._gates.call("cleanups", lambda: self._store.cleanups(limit))
+
+    async def cleaned(self, upload_ids: Sequence[str]) -> None:
+        await self._gates.call("cleaned", lambda: self._store.cleaned(upload_ids))
+
+    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
+        return await self._gates.call(
+            "purge",
+            lambda: self._store.purge(
+                gone_seconds=gone_seconds, event_seconds=event_seconds, unrelayed=unrelayed, limit=limit
+            ),
+        )
+
+    async def release_writers(self, held: Set[str]) -> int:
+        # No gate before it: the set of writers is of this moment, so the port's calls must not overtake one another here.
+        released = await self._store.release_writers(held)
+        await self._gates.call("release_writers", _nothing)
+        return released
+
+    async def count_by_status(self) -> Mapping[UploadStatus, int]:
+        return await self._store.count_by_status()
+
+
+async def _nothing() -> None:
+    pass
+
+
+class GatedBlobWriter:
+    """See `ports.BlobWriter`. A sync that failed is not tried again: the adapter's promise (fault D01)."""
+
+    def __init__(self, writer: BlobWriter, gates: Gates) -> None:
+        self._writer = writer
+        self._gates = gates
+        self._poison: Exception | None = None
+
+    async def buffer(self) -> memoryview:
+        self._raise_poison()
+        return await self._gates.call("buffer", self._writer.buffer)
+
+    def advance(self, count: int) -> None:
+        if self._gates.alive:
+            self._writer.advance(count)
+
+    async def sync(self) -> int:
+        self._raise_poison()
+        try:
+            return await self._gates.call("sync", self._writer.sync)
+        except Exception as error:
+            self._poison = error
+            raise
+
+    async def rollback(self, upload_offset: int) -> None:
+        await self._gates.call("rollback", lambda: self._writer.rollback(upload_offset))
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _raise_poison(self) -> None:
+        if self._poison is not None:
+            raise self._poison
+
+
+class GatedBlobStore:
+    """See `ports.BlobStore`."""
+
+    def __init__(self, blobs: BlobStore, gates: Gates) -> None:
+        self._blobs = blobs
+        self._gates = gates
+
+    async def open(self) -> None:
+        await self._blobs.open()
+
+    async def close(self) -> None:
+        await self._blobs.close()
+
+    async def open_writer(self, upload_id: str, upload_offset: int) -> GatedBlobWriter:
+        opened: list[BlobWriter] = []
+
+        async def work() -> GatedBlobWriter:
+            opened.append(await self._blobs.open_writer(upload_id, upload_offset))
+            return GatedBlobWriter(opened[0], self._gates)
+
+        try:
+            return await self._gates.call("open_writer", work)
+        except BaseException:
+            for writer in opened:
+                writer.close()
+            raise
+
+    def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        return self._blobs.read(upload_id, start, stop)
+
+    async def delete(self, upload_id: str) -> None:
+        await self._gates.call("delete", lambda: self._blobs.delete(upload_id))
+
+    async def check(self) -> None:
+        await self._blobs.check()

@@ -1,0 +1,56 @@
+"""An event loop that runs until nothing can go on by itself, on a time that moves only when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class SteppedLoop(asyncio.SelectorEventLoop):
+    """`settle` is one step of a test: afterwards every task waits at a gate, for body bytes, or for time to pass."""
+
+    def __init__(self) -> None:
+        self.virtual_seconds = 0.0
+        self.calls_in_threads = 0
+        super().__init__()
+
+    def time(self) -> float:
+        return self.virtual_seconds
+
+    def now(self) -> datetime:
+        """`ports.Clock`, so that stores and timers agree."""
+        return START + timedelta(seconds=self.virtual_seconds)
+
+    def settle(self) -> None:
+        most = time.monotonic() + 20
+        while True:
+            self.call_soon(self.stop)
+            self.run_forever()
+            if not self._ready and not self.calls_in_threads:  # type: ignore[attr-defined]
+                return
+            if self.calls_in_threads:
+                time.sleep(0.0001)
+            assert time.monotonic() < most, "the loop does not come to rest"
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, each timer at its own moment."""
+        target = self.virtual_seconds + seconds
+        while (due := self._next_timer()) is not None and due <= target:
+            self.virtual_seconds = max(self.virtual_seconds, due)
+            self.settle()
+        self.virtual_seconds = target
+        self.settle()
+
+    def _next_timer(self) -> float | None:
+        timers = [timer for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+        return min((timer.when() for timer in timers), default=None)
+
+    def do(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self.run_until_complete(work)

@@ -1,0 +1,61 @@
+"""The lifecycle between any two awaits: crashes, delays, faults and fences, with clients that send different bytes.
+
+A failure prints its seed; `TUSPY_SEED=<seed>` runs the same examples again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.uploads.machine import UploadsMachine
+from tests.uploads.worlds import DiskWorld
+
+
+class DiskMachine(UploadsMachine):
+    """SQLite and files; a crash is a kill -9, which keeps what the kernel has."""
+
+    make_world = DiskWorld
+    checks_events_each_step = False
+
+
+def run(machine: type[UploadsMachine], examples: int, steps: int) -> None:
+    number = int(os.environ.get("TUSPY_SEED", random.randrange(2**32)))
+    print(f"TUSPY_SEED={number}")
+    run_state_machine_as_test(
+        seed(number)(machine),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+            phases=[phase for phase in Phase if phase is not Phase.explain],
+        ),
+    )
+
+
+def test_the_invariants_hold_in_memory() -> None:
+    """I1 to I8 and I12; faults C01 to C07, C10, C11, K01 to K04, N01 to N04."""
+    run(UploadsMachine, examples=300, steps=40)
+
+
+def test_the_invariants_hold_on_sqlite_and_files() -> None:
+    """The same, with the adapters that are served."""
+    run(DiskMachine, examples=25, steps=30)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_invariants_hold_in_memory_for_long() -> None:
+    run(UploadsMachine, examples=int(os.environ.get("TUSPY_EXAMPLES", "6000")), steps=70)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_invariants_hold_on_sqlite_and_files_for_long() -> None:
+    run(DiskMachine, examples=300, steps=50)
