@@ -64,6 +64,7 @@ class RunningAppend:
         """`upload`: the row with this append's `writer` in it."""
         if upload.writer is None:
             raise ValueError("the upload has not been claimed")
+        self.upload_id = upload.id
         self.writer = upload.writer
         self.received_bytes = 0
         self.ended = asyncio.Event()

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -70,6 +71,7 @@ class Uploads:
         self._observer = observer
         self._tasks = Tasks()
         self._running: dict[str, RunningAppend] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._held: set[str] = set()
         self._draining = False
 
@@ -199,10 +201,11 @@ class Uploads:
             log.info("upload.created", upload_id=upload_id, upload_length=create.upload_length)
             if writer is None:
                 return upload
-            return await self._receive(upload, create.append, source)
-        except (BodyStalled, Draining):
-            return await self.find(upload_id)
-        except Exception:  # whatever it was, the upload that nobody knows of must not stay
+            return await self._run(*self._register(upload, create.append, source))
+        except Exception as error:  # whatever it was, the upload that nobody knows of must not stay
+            # Nothing is left to PATCH where the length is 0: a 201 would say that it is finished.
+            if isinstance(error, BodyStalled | Draining) and create.upload_length != 0:
+                return await self.find(upload_id)
             with suppress(TusError):
                 await self._end(upload_id)
             raise
@@ -213,11 +216,13 @@ class Uploads:
     async def _append(self, upload_id: str, patch: Patch, source: BodySource) -> Upload:
         writer = self._new_writer()
         try:
-            upload = await self._claim(upload_id, writer, patch)
-            decision = decide_patch(patch, upload, self.policy)
-            if isinstance(decision, Acknowledge):
-                return decision.upload
-            return await self._receive(upload, decision, source)
+            async with self._turn(upload_id):
+                upload = await self._claim(upload_id, writer, patch)
+                decision = decide_patch(patch, upload, self.policy)
+                if isinstance(decision, Acknowledge):
+                    return decision.upload
+                running, predecessor = self._register(upload, decision, source)
+            return await self._run(running, predecessor)
         finally:
             self._held.discard(writer)
             self._wakeup.notify()
@@ -240,7 +245,15 @@ class Uploads:
                 return upload
         raise UploadBusy
 
-    async def _receive(self, upload: Upload, append: Append, source: BodySource) -> Upload:
+    def _turn(self, upload_id: str) -> asyncio.Lock:
+        """Held from a statement that gives an upload to a writer, or ends it, until this process knows of it: a store may
+        answer two such statements in another order than it carried them out."""
+        return self._turns.setdefault(upload_id, asyncio.Lock())
+
+    def _register(
+        self, upload: Upload, append: Append, source: BodySource
+    ) -> tuple[RunningAppend, RunningAppend | None]:
+        """The new writer, and the one before it: in the order of the claims."""
         running = RunningAppend(
             upload,
             append,
@@ -250,16 +263,18 @@ class Uploads:
             options=self._options,
             observer=self._observer,
         )
-        # In the order of the claims: each knows the one before it, and no other task runs between claim and here.
         predecessor = self._running.get(upload.id)
         self._running[upload.id] = running
         if self._draining:
             running.stop(Draining())
+        return running, predecessor
+
+    async def _run(self, running: RunningAppend, predecessor: RunningAppend | None) -> Upload:
         try:
             return await running.run(predecessor)
         finally:
-            if self._running.get(upload.id) is running:
-                del self._running[upload.id]
+            if self._running.get(running.upload_id) is running:
+                del self._running[running.upload_id]
 
     async def _terminate(self, upload_id: str) -> None:
         decide_terminate(await self.find(upload_id))
@@ -272,7 +287,9 @@ class Uploads:
         if upload is None:
             return False
         event = draft_for(EventType.TERMINATED, upload)
-        ended = await self._store.end(Ending(upload_id=upload_id, status=UploadStatus.TERMINATED, event=event))
+        ending = Ending(upload_id=upload_id, status=UploadStatus.TERMINATED, event=event)
+        async with self._turn(upload_id):
+            ended = await self._store.end(ending)
         if ended is None:
             return False
         log.info("upload.terminated", upload_id=upload_id)
