@@ -33,7 +33,7 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=6s --start-period=20s --start-interval=1s --retries=3 \
+HEALTHCHECK --interval=15s --timeout=6s --start-period=20s --retries=3 \
     CMD ["tuspy-server", "health"]
 ENTRYPOINT ["tuspy-server"]
 CMD ["serve"]
