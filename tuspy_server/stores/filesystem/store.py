@@ -50,16 +50,18 @@ class FilesystemBlobStore:
         """See the port."""
         path = self.path(upload_id)
         await self._fence(upload_id)
-        try:
-            descriptor = await self._call(lambda: calls.open_at(path, upload_offset, self._durable), undo=os.close)
-        except FileNotFoundError as error:
-            raise BytesMissing from error
-        except OSError as error:
-            raise calls.translate(error) from error
+        descriptor = None
+        if upload_offset:
+            try:
+                descriptor = await self._call(lambda: calls.open_at(path, upload_offset, self._durable), undo=os.close)
+            except FileNotFoundError as error:
+                raise BytesMissing from error
+            except OSError as error:
+                raise calls.translate(error) from error
         writer = FileWriter(
+            path=path,
             descriptor=descriptor,
             upload_offset=upload_offset,
-            folder=path.parent if upload_offset == 0 else None,
             pool=self._pool,
             executor=self._executor,
             durable=self._durable,
@@ -106,9 +108,7 @@ class FilesystemBlobStore:
         if earlier is not None:
             await earlier.fence()
 
-    async def _call(
-        self, function: Callable[[], Result], undo: Callable[[Result], None] | None = None
-    ) -> Result:
+    async def _call(self, function: Callable[[], Result], undo: Callable[[Result], None] | None = None) -> Result:
         """Run in a thread, with a deadline. The thread itself cannot be stopped: where nobody waits for its result any
         more, `undo` takes it back."""
         call = asyncio.get_running_loop().run_in_executor(self._executor, function)

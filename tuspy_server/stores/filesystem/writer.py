@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -23,7 +24,10 @@ class _Page:
 
 
 class FileWriter:
-    """`ports.BlobWriter` on an open descriptor that it owns.
+    """`ports.BlobWriter` on a descriptor that it owns.
+
+    A handover to a thread costs more than a small write. So writes start with the loop's next round, and a body that has
+    come whole by then is opened, written and synced in one call.
 
     One write runs at a time, beside it at most one sync; pages are at most two. The calls run in threads that nothing
     can cancel, so the descriptor and the pages are let go of only when the running calls have ended, whatever became of
@@ -33,18 +37,21 @@ class FileWriter:
     def __init__(
         self,
         *,
-        descriptor: int,
+        path: Path,
+        descriptor: int | None,
         upload_offset: int,
-        folder: Path | None,
         pool: PagePool,
         executor: Executor,
         durable: bool,
         deadline_seconds: float,
     ) -> None:
-        """`folder` is set where the file's name in it may not be durable yet."""
+        """`descriptor` is None for a new upload's file, which the first call makes."""
+        self._path = path
         self._descriptor = descriptor
+        self._opening = threading.Lock()
         self._written_offset = upload_offset
-        self._folder = folder
+        # Until the first sync, the name of a file that has no counted byte may not be durable.
+        self._folder = path.parent if upload_offset == 0 else None
         self._pool = pool
         self._executor = executor
         self._durable = durable
@@ -52,6 +59,7 @@ class FileWriter:
         self._pages: deque[_Page] = deque()
         self._next_page_bytes = SMALL_PAGE_BYTES
         self._writing = False
+        self._write_scheduled = False
         self._running_calls = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._failure: TusError | None = None
@@ -76,20 +84,46 @@ class FileWriter:
     def advance(self, count: int) -> None:
         """See the port."""
         self._pages[-1].filled += count
-        self._write_on()
+        if not self._writing and not self._write_scheduled:
+            self._write_scheduled = True
+            asyncio.get_running_loop().call_soon(self._write_on)
 
     async def sync(self) -> int:
         """See the port. On a full disk it makes durable what the disk took, and returns that."""
+        if len(self._pages) == 1 and not self._writing and self._failure is None:
+            await self._write_and_sync(self._pages[0])
+            if self._failure is None:
+                return self._written_offset
         target = self._written_offset + sum(page.filled - page.written for page in self._pages)
         await self._until(lambda: self._written_offset >= target or self._failure is not None)
         if not isinstance(self._failure, StorageFull):
             self._raise_failure()
         reached = self._written_offset
-        if self._durable:
-            folder, descriptor = self._folder, self._descriptor
-            await self._call(lambda: calls.make_durable(descriptor, folder))
-            self._folder = None
+        await self._call(self._make_durable)
+        self._folder = None
         return reached
+
+    async def _write_and_sync(self, page: _Page) -> None:
+        """All that there is, in one call; what is missing after a failure, `sync` finds for itself."""
+        view, position = page.memory[page.written : page.filled], self._written_offset
+        self._writing = True
+
+        def write_and_sync(descriptor: int) -> None:
+            calls.write_at(descriptor, view, position)
+            self._make_durable(descriptor)
+
+        call = self._start(write_and_sync)
+        call.add_done_callback(lambda done: self._write_ended(done, page, len(view)))
+        await self._until(call.done)
+        error = call.exception()
+        if error is None:
+            self._folder = None
+        elif isinstance(error, OSError) and not isinstance(error, calls.ShortWrite):
+            raise calls.translate(error) from error
+
+    def _make_durable(self, descriptor: int) -> None:
+        if self._durable:
+            calls.make_durable(descriptor, self._folder)
 
     async def rollback(self, upload_offset: int) -> None:
         """See the port."""
@@ -97,8 +131,7 @@ class FileWriter:
             return  # the newer writer has cut the file to what counts
         self._failure = self._failure or StorageFault()
         await self._until(lambda: self._running_calls == 0)
-        descriptor = self._descriptor
-        await self._call(lambda: os.ftruncate(descriptor, upload_offset))
+        await self._call(lambda descriptor: os.ftruncate(descriptor, upload_offset))
         self._written_offset = upload_offset
 
     async def fence(self) -> None:
@@ -112,7 +145,8 @@ class FileWriter:
         if self._running_calls or self._closed:
             return
         self._closed = True
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
         while self._pages:
             self._pool.give_back(self._pages.popleft().memory)
 
@@ -120,6 +154,7 @@ class FileWriter:
 
     def _write_on(self) -> None:
         """Start the next write if none runs and there is something to write."""
+        self._write_scheduled = False
         if self._writing or self._failure is not None or self._closing or not self._pages:
             return
         page, position = self._pages[0], self._written_offset
@@ -127,8 +162,7 @@ class FileWriter:
         if not view:
             return
         self._writing = True
-        descriptor = self._descriptor
-        call = self._start(lambda: calls.write_at(descriptor, view, position))
+        call = self._start(lambda descriptor: calls.write_at(descriptor, view, position))
         call.add_done_callback(lambda done: self._write_ended(done, page, len(view)))
 
     def _write_ended(self, done: asyncio.Future[None], page: _Page, view_bytes: int) -> None:
@@ -148,7 +182,7 @@ class FileWriter:
         self._write_on()
         self._call_ended()
 
-    async def _call(self, function: Callable[[], None]) -> None:
+    async def _call(self, function: Callable[[int], None]) -> None:
         """Run a call. Its error poisons the writer: after a failed sync the kernel may have dropped the pages, and a
         second one would report success for bytes that are lost (fault D01)."""
         if self._closing:
@@ -163,9 +197,16 @@ class FileWriter:
         if error is not None:
             raise error
 
-    def _start(self, function: Callable[[], None]) -> asyncio.Future[None]:
+    def _start(self, function: Callable[[int], None]) -> asyncio.Future[None]:
         self._running_calls += 1
-        return asyncio.get_running_loop().run_in_executor(self._executor, function)
+        return asyncio.get_running_loop().run_in_executor(self._executor, self._run, function)
+
+    def _run(self, function: Callable[[int], None]) -> None:
+        """In a thread: open the file where that is still to be done, and call."""
+        with self._opening:
+            if self._descriptor is None:
+                self._descriptor = calls.open_at(self._path, 0, self._durable)
+        function(self._descriptor)
 
     def _call_ended(self) -> None:
         self._running_calls -= 1
