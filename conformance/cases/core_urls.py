@@ -38,23 +38,29 @@ async def hostile_ids_do_no_harm(tus: Tus) -> None:
         # HTTP servers have limits of their own: 431 and 405 come before any upload is looked for.
         expect_status(response, *REFUSED, 405, 431, why=f"the id was {name[:40]}")
         expect(response.get("Upload-Offset") is None, "no Upload-Offset for a hostile id", response)
-    url = await tus.create(50)
-    last = url[-1]
-    for where in (f"{url[:-1]}%{ord(last):02x}", f"{url}/"):
-        offset = await tus.offset(url)
-        head = await tus.head(where)
-        if head.status // 100 == 3:
-            tus.note(f"a URL that differs in spelling is redirected by {head.status}")
-            continue
-        patch = await tus.patch(where, offset, b"hello")
-        no_5xx(patch)
-        if 200 <= head.status < 300:
-            expect(offset_of(head) == offset, f"the same upload with offset {offset}", head)
-            expect_status(patch, 204, why="HEAD of this spelling of the URL works")
-        else:
-            expect_status(head, *REFUSED, 405)
-            expect_status(patch, *REFUSED, 405)
-            expect(await tus.offset(url) == offset, "an untouched upload", patch)
+    for escapes in (True, False):
+        url = await tus.create(5)
+        await _same_or_none(tus, url, f"{url[:-1]}%{ord(url[-1]):02x}" if escapes else f"{url}/")
+
+
+async def _same_or_none(tus: Tus, url: str, where: str) -> None:
+    head = await tus.head(where)
+    if head.status // 100 == 3:
+        tus.note(f"a URL that differs in spelling is redirected by {head.status}")
+        return
+    patch = await tus.patch(where, 0, b"hello")
+    no_5xx(patch)
+    if 200 <= head.status < 300:
+        expect(offset_of(head) == 0, "the same upload with offset 0", head)
+        expect_status(patch, 204, why="HEAD of this spelling of the URL works")
+    else:
+        expect_status(head, *REFUSED, 405)
+        expect_status(patch, *REFUSED, 405)
+        expect(await tus.offset(url) == 0, "an untouched upload", patch)
+    if tus.target.advertises("termination"):
+        deleted = await tus.delete(where)
+        allowed = (204,) if patch.status == 204 else (*REFUSED, 405)
+        expect_status(deleted, *allowed, why="DELETE must see the same upload as HEAD and PATCH, or none")
 
 
 @case("CORE-URL-03")

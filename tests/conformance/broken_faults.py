@@ -31,6 +31,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "head-busy-409": ("CORE-HEAD-10",),
     # PATCH
     "patch-200": ("CORE-PATCH-01",),
+    "204-with-length": ("CORE-PATCH-01",),
     "patch-offset-plus-one": ("CORE-PATCH-01", "CORE-PATCH-10"),
     "accepts-any-offset": ("CORE-PATCH-02", "CORE-PATCH-08"),
     "rewrites-lower-offset": ("CORE-PATCH-02",),

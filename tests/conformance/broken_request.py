@@ -110,6 +110,6 @@ class Request:
             headers["Access-Control-Expose-Headers"] = "Location" if self.on("exposes-little") else RESPONSE_HEADERS
         if self.on("echoes-origin-without-vary"):
             headers["Access-Control-Allow-Origin"] = dict(self.lines).get("origin", "null")
-        if answer.status != 204 and self.real_method != "HEAD":
+        if (answer.status != 204 or self.on("204-with-length")) and self.real_method != "HEAD":
             headers["Content-Length"] = str(len(answer.body))
         return headers
