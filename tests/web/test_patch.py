@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from tests.web.conftest import Serve
 from tests.web.served import Served
 from tests.web.wire import BODY, Wire, chunked, head
 
@@ -118,6 +119,19 @@ async def test_what_came_before_a_reset_is_truthful_and_the_rest_goes_on(server:
         offset = await server.offset(target)
     assert reply.status == 204
     assert await server.content(target) == b"helloworld"
+
+
+async def test_a_body_that_stalls_is_ended_and_what_came_is_kept(serve: Serve) -> None:
+    """CORE-PATCH-22: 503 and not 408, which tus-js-client does not retry."""
+    server = await serve(body_idle_seconds=0.1)
+    target = await server.create(10)
+    wire = await Wire.connect(server.port)
+    await wire.send(head("PATCH", target, {**BODY, "Upload-Offset": "0", "Content-Length": "10"}) + b"hello")
+    reply = await wire.receive("PATCH")
+    await wire.close()
+    assert (reply.status, reply["Retry-After"], reply["Connection"]) == (503, "1", "close")
+    assert await server.offset(target) == 5
+    assert (await server.patch(target, 5, b"world")).status == 204
 
 
 async def test_no_body_is_asked_for_that_would_be_refused(server: Served) -> None:
