@@ -112,7 +112,7 @@ def page() -> str:
     lines += ["", "## Decided, or not for this server", "", "| id | what we do, and why |", "|---|---|"]
     for reason, group in groupby(said.decided.items(), key=itemgetter(1)):
         names = [name for name, _ in group]
-        lines.append(f"| {' – '.join(dict.fromkeys((names[0], names[-1])))} | {reason} |")
+        lines.append(f"| {' to '.join(dict.fromkeys((names[0], names[-1])))} | {reason} |")
     return "\n".join(lines) + "\n"
 
 
