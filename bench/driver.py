@@ -27,11 +27,11 @@ RECEIVE_BYTES: Final = 64 << 10
 
 
 class Exchange(NamedTuple):
-    """Send `head`, then `count` bytes of the source from `position` on; wait for the answer."""
+    """Send `head`, then `body_bytes` bytes of the source from `position` on; wait for the answer."""
 
     head: bytes
     position: int = 0
-    count: int = 0
+    body_bytes: int = 0
 
 
 class Partial(NamedTuple):
@@ -39,7 +39,7 @@ class Partial(NamedTuple):
 
     head: bytes
     position: int
-    count: int
+    body_bytes: int
 
 
 class Pause(NamedTuple):
@@ -103,8 +103,9 @@ class Driver:
                     raise Broken(f"not done within {limit_seconds:g} s")
                 wake = min(self._timers[0][0] if self._timers else deadline, deadline)
                 for descriptor, event in self._epoll.poll(max(0.0, wake - now) + 0.001):
-                    if connection := self._open.get(descriptor):
-                        self._handle(connection, event)
+                    ready = self._open.get(descriptor)
+                    if ready is not None:
+                        self._handle(ready, event)
                 self._wake()
         except OSError as error:
             raise Broken(f"connection lost: {error}") from error

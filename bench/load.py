@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from typing import Final
 
 from bench.driver import Driver, Script
@@ -64,7 +65,7 @@ def run(port: int, source: Source, parts: Sequence[Part], limit_seconds: float) 
     Raises:
         Broken: by any of them.
     """
-    children: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
+    children: list[tuple[ForkProcess, Connection]] = []
     try:
         for part in parts:
             ours, theirs = _FORK.Pipe()

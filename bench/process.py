@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -67,13 +68,11 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         tree = self._tree()
-        self._process.send_signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            self._process.send_signal(signal.SIGTERM)
             self._process.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired:
-            pass
         for process in tree:
-            if process.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait()
 

@@ -64,7 +64,7 @@ class Spread(NamedTuple):
     median: float
     least: float
     most: float
-    count: int
+    repeats: int
 
 
 @dataclass(slots=True, kw_only=True)

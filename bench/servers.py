@@ -65,7 +65,9 @@ class Variant:
 
 VARIANTS: Final = (
     Variant(OURS, "default settings: fdatasync and a SQLite commit before an offset is told; request log on", {}),
-    Variant("ours-process", "no fdatasync: survives kill -9, not a power cut, as the peers do", {"durability": "process"}),
+    Variant(
+        "ours-process", "no fdatasync: survives kill -9, not a power cut, as the peers do", {"durability": "process"}
+    ),
     Variant("ours-stock", "uvicorn's own HTTP class in place of ours", {"http": "stock"}),
     Variant("ours-quiet", "logs warnings only", {"log_level": "warning"}),
 )
@@ -200,7 +202,7 @@ def _sink() -> Server:
         name=SINK,
         version=f"python {sys.version.split()[0]}",
         note="reads and discards: the client's ceiling, no server",
-        command=lambda port, data: (sys.executable, "-m", "bench.sink", str(port)),
+        command=lambda port, _: (sys.executable, "-m", "bench.sink", str(port)),
         stored=None,
     )
 

@@ -206,7 +206,7 @@ def _growth(size: Size, pick: Pick) -> list[Shape]:
     by_connections = [
         Shape(
             name=f"connections-{count}",
-            title=f"1 KiB, POST + PATCH, {count:,} connections",
+            title=f"1 KiB, POST + PATCH, {count:,} connection{'s' if count > 1 else ''}",
             group="connections",
             unit=Unit.UPLOADS,
             connections=count,

@@ -1,0 +1,126 @@
+"""The method: in each repeat every shape goes to every server in turn, and the turn moves on by one each time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from bench.measure import NotOffered, Place, measure
+from bench.results import Refusal, Results
+from bench.servers import OURS, SINK, Server
+from bench.shapes import GIBIBYTE, MEBIBYTE, Shape
+from bench.wire import Broken
+
+DISK_BYTES: Final = GIBIBYTE
+
+Say = Callable[[str], None]
+
+
+def run(
+    results: Results,
+    servers: Sequence[Server],
+    shapes: Sequence[Shape],
+    place: Place,
+    *,
+    repeats: int,
+    minutes: float,
+    say: Say,
+) -> None:
+    """Measure everything into `results`; what the time does not allow for is left out, and said.
+
+    Args:
+        results: rows are added as they are made, so that an end by Ctrl-C leaves those that are there.
+        minutes: no measurement is begun after so many.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    for repeat in range(repeats):
+        for shape in shapes:
+            if repeat >= shape.most_repeats:
+                continue
+            for server in turn(servers, repeat):
+                if not wanted(server, shape):
+                    continue
+                if time.monotonic() > deadline:
+                    say(f"{minutes:g} minutes have passed: the rest is left out")
+                    return
+                _one(results, server, shape, repeat, place, say)
+
+
+def turn(servers: Sequence[Server], repeat: int) -> list[Server]:
+    """Their order in one repeat: nobody always comes after the same one."""
+    first = repeat % len(servers)
+    return [*servers[first:], *servers[:first]]
+
+
+def wanted(server: Server, shape: Shape) -> bool:
+    """Variants of ours, and the ceiling, are measured for the shapes alone; curves are ours and the peers'."""
+    return shape.group == "shapes" or not (server.variant or server.name == SINK)
+
+
+def _one(results: Results, server: Server, shape: Shape, repeat: int, place: Place, say: Say) -> None:
+    try:
+        sample = measure(server, shape, repeat, place)
+    except (Broken, NotOffered) as error:
+        results.refusals.append(Refusal(server=server.name, shape=shape.name, repeat=repeat, reason=str(error)))
+        say(f"{repeat + 1}  {shape.title:<42} {server.name:<14} -: {error}")
+        return
+    results.samples.append(sample)
+    say(
+        f"{repeat + 1}  {shape.title:<42} {server.name:<14} {sample.figure:>10,.2f} {shape.unit:<12} "
+        f"{sample.cpu_seconds:6.2f} CPU s  {sample.peak_rss_bytes / MEBIBYTE:5.0f} MiB"
+    )
+
+
+def disk_gib_a_second(folder: Path) -> float:
+    """What the disk takes: one GiB written in MiB blocks, one fdatasync at the end. Nobody who syncs can be faster."""
+    path, block = folder / "disk", os.urandom(MEBIBYTE)
+    try:
+        started = time.monotonic()
+        with path.open("wb", buffering=0) as file:
+            for _ in range(DISK_BYTES // MEBIBYTE):
+                file.write(block)
+            os.fdatasync(file.fileno())
+        return DISK_BYTES / GIBIBYTE / (time.monotonic() - started)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def describe_machine(folder: Path) -> dict[str, str]:
+    """What the figures were made on."""
+    mount = max(
+        (part for part in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(part.mountpoint)),
+        key=lambda part: len(part.mountpoint),
+    )
+    return {
+        "cores": str(os.cpu_count()),
+        "processor": _processor(),
+        "memory": f"{psutil.virtual_memory().total / GIBIBYTE:.0f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "file system": f"{mount.fstype}, {shutil.disk_usage(folder).free / GIBIBYTE:.0f} GiB free",
+        "load at the start": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def peers(results: Results) -> list[str]:
+    """Names of the servers that are not ours, nor the ceiling."""
+    return [name for name in results.servers if not name.startswith(OURS) and name != SINK]
+
+
+def ours(results: Results) -> list[str]:
+    """Names of our variants."""
+    return [name for name in results.servers if name.startswith(OURS)]
