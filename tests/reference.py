@@ -19,7 +19,7 @@ def settings_page() -> str:
         "# Settings",
         "",
         "Flags over environment over a TOML file (`--config FILE`, `TUSPY_CONFIG`, or `./tuspy-server.toml`). In an",
-        "application: `Settings(max_size=\"5GB\")`. Sizes take units (`5GB`, `64MiB`), times are in seconds.",
+        'application: `Settings(max_size="5GB")`. Sizes take units (`5GB`, `64MiB`), times are in seconds.',
         "",
         "| flag | variable | default | meaning |",
         "|---|---|---|---|",
@@ -33,11 +33,11 @@ def settings_page() -> str:
 
 def _default(value: Any) -> str:
     if value is None:
-        return "–"
+        return "none"
     if isinstance(value, ByteSize):
         return f"`{value.human_readable().replace('.0', '')}`"
     if isinstance(value, tuple):
-        return f"`{','.join(value)}`" if value else "–"
+        return f"`{','.join(value)}`" if value else "none"
     if isinstance(value, float):
         return f"`{value:g}`" if value < 1e6 else f"`{value:.0f}`"
     return f"`{value}`"
@@ -48,8 +48,8 @@ def answers_page() -> str:
     lines = [
         "# Answers",
         "",
-        "Errors are `text/plain`: the code, a colon, a reason. The code is stable; the reason is for people and never holds",
-        "what the client sent. By default tus-js-client retries 5xx, 409 and 423, and gives up on other 4xx.",
+        "Errors are `text/plain`: the code, a colon, a reason. The code is stable; the reason is for people, and never",
+        "holds what the client sent. By default tus-js-client retries 5xx, 409 and 423, and gives up on other 4xx.",
         "",
         "| status | code | when |",
         "|---|---|---|",

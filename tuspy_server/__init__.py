@@ -1,13 +1,15 @@
 """tuspy-server: a tus resumable-upload server that never loses an acknowledged byte or a finish event.
 
-    from tuspy_server import TusServer, Settings
+Start with `TusServer(Settings(data="uploads"))`: an ASGI app to mount, or `TusServer.app`, the whole site to serve.
 """
 
 from tuspy_server.app import TusServer
 from tuspy_server.model import Event, EventType, Upload, UploadStatus
 from tuspy_server.protocol.errors import TusError, UploadGone, UploadNotFound
 from tuspy_server.settings import Settings
-from tuspy_server.version import VERSION as __version__
+from tuspy_server.version import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "Event",

@@ -111,7 +111,8 @@ DraftEvent = Callable[[Upload], EventDraft]
 
 
 class UploadStore(Protocol):
-    """Rows of uploads, and their events in the same transactions. The row is the truth: storage never decides an offset.
+    """Rows of uploads, and their events in the same transactions. The row is the truth: storage never decides an
+    offset.
 
     Every method is one transaction. All times are the store's own. A method that raises has changed nothing, or (where
     the connection was lost in the commit) what it did is seen by the next `get`. Raises `StoreUnavailable` (503) for
@@ -135,7 +136,8 @@ class UploadStore(Protocol):
         ...
 
     async def claim(self, claim: Claim) -> Upload | None:
-        """Make `claim.writer` the writer, in one statement, if the row is uploading, not expired, at the offset, and has
+        """Make `claim.writer` the writer, in one statement, if the row is uploading, not expired, at the offset,
+        and has
         room: `upload_offset + body_bytes` within the known or declared length, and a known length not redeclared as
         another. The newest claim wins over any earlier writer. None where one of these does not hold."""
         ...
@@ -205,8 +207,8 @@ class Outbox(Protocol):
         ...
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
-        """Deliveries that are due, oldest first, hidden from other leases for `lease_seconds`. Events of one upload come
-        to one consumer in their order: a later one waits until the earlier one is delivered or dead."""
+        """Deliveries that are due, oldest first, hidden from other leases for `lease_seconds`. Events of one upload
+        come to one consumer in their order: a later one waits until the earlier one is delivered or dead."""
         ...
 
     async def delivered(self, delivery: Delivery) -> None:

@@ -48,64 +48,87 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     # where
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    path: str = Field("/files/", description="Path of the creation URL.")
-    data: Path = Field(Path("data"), description="Folder of the embedded store: SQLite database and uploaded files.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    path: str = Field(default="/files/", description="Path of the creation URL.")
+    data: Path = Field(
+        default=Path("data"), description="Folder of the embedded store: SQLite database and uploaded files."
+    )
     public_url: str | None = Field(
-        None, description="Origin that clients see, such as https://upload.example.org; Location is then absolute."
+        default=None,
+        description="Origin that clients see, such as https://upload.example.org; Location is then absolute.",
     )
     trusted_proxies: Texts = Field(
-        (), description="Addresses or networks whose Forwarded and X-Forwarded-* headers are believed."
+        default=(), description="Addresses or networks whose Forwarded and X-Forwarded-* headers are believed."
     )
 
     # limits
     max_size: ByteSize | None = Field(
-        None, gt=0, le=MOST_BYTES, description="Largest upload (Tus-Max-Size); unset for no limit."
+        default=None, gt=0, le=MOST_BYTES, description="Largest upload (Tus-Max-Size); unset for no limit."
     )
-    max_metadata_bytes: ByteSize = Field(ByteSize(8192), ge=0, description="Largest Upload-Metadata value.")
-    max_header_bytes: ByteSize = Field(ByteSize(32768), ge=1024, description="Largest sum of all request headers.")
+    max_metadata_bytes: ByteSize = Field(default=ByteSize(8192), ge=0, description="Largest Upload-Metadata value.")
+    max_header_bytes: ByteSize = Field(
+        default=ByteSize(32768), ge=1024, description="Largest sum of all request headers."
+    )
     checksum_max_bytes: ByteSize = Field(
-        ByteSize(64 << 20), ge=1, description="Largest body of a request with Upload-Checksum."
+        default=ByteSize(64 << 20), ge=1, description="Largest body of a request with Upload-Checksum."
     )
-    pool_bytes: ByteSize = Field(ByteSize(128 << 20), ge=1 << 20, description="Most memory for bodies on their way.")
+    pool_bytes: ByteSize = Field(
+        default=ByteSize(128 << 20), ge=1 << 20, description="Most memory for bodies on their way."
+    )
 
     # lifetimes
     expires_seconds: Seconds = Field(
-        7 * DAY_SECONDS, ge=0, description="Unfinished uploads expire this long after their last byte; 0 for never."
+        default=7 * DAY_SECONDS,
+        ge=0,
+        description="Unfinished uploads expire this long after their last byte; 0 for never.",
     )
     expires_cap_seconds: Seconds = Field(
-        30 * DAY_SECONDS, gt=0, description="Unfinished uploads expire this long after creation at the latest."
+        default=30 * DAY_SECONDS, gt=0, description="Unfinished uploads expire this long after creation at the latest."
     )
-    gone_seconds: Seconds = Field(DAY_SECONDS, ge=0, description="How long a removed upload answers 410 before 404.")
-    event_seconds: Seconds = Field(7 * DAY_SECONDS, ge=0, description="How long delivered events are kept.")
-    sweep_interval_seconds: Seconds = Field(60.0, gt=0, description="Time between sweeps for expired uploads.")
+    gone_seconds: Seconds = Field(
+        default=DAY_SECONDS, ge=0, description="How long a removed upload answers 410 before 404."
+    )
+    event_seconds: Seconds = Field(default=7 * DAY_SECONDS, ge=0, description="How long delivered events are kept.")
+    sweep_interval_seconds: Seconds = Field(default=60.0, gt=0, description="Time between sweeps for expired uploads.")
 
     # the body path
     durability: Literal["disk", "process"] = Field(
-        "disk",
+        default="disk",
         description="disk: survives a power cut (fdatasync before a byte counts); process: survives kill -9 only.",
     )
-    commit_interval_seconds: Seconds = Field(0.25, gt=0, description="How often a running body's offset is committed.")
-    head_wait_seconds: Seconds = Field(1.0, ge=0, description="How long HEAD waits for a running body to be committed.")
-    body_idle_seconds: Seconds = Field(30.0, gt=0, description="A body that brings no byte for this long is ended.")
-    storage_seconds: Seconds = Field(60.0, gt=0, description="Deadline of one call to the storage or the database.")
-    drain_seconds: Seconds = Field(10.0, gt=0, description="Deadline of a shutdown after SIGTERM.")
+    commit_interval_seconds: Seconds = Field(
+        default=0.25, gt=0, description="How often a running body's offset is committed."
+    )
+    head_wait_seconds: Seconds = Field(
+        default=1.0, ge=0, description="How long HEAD waits for a running body to be committed."
+    )
+    body_idle_seconds: Seconds = Field(
+        default=30.0, gt=0, description="A body that brings no byte for this long is ended."
+    )
+    storage_seconds: Seconds = Field(
+        default=60.0, gt=0, description="Deadline of one call to the storage or the database."
+    )
+    drain_seconds: Seconds = Field(default=10.0, gt=0, description="Deadline of a shutdown after SIGTERM.")
 
     # downloads and browsers
-    download: Literal["serve", "off"] = Field("serve", description="Whether GET serves finished uploads.")
-    cors_origins: Texts = Field(("*",), description="Origins that browsers may upload from; * for all.")
-    cors_credentials: bool = Field(False, description="Whether browsers may send cookies; not together with *.")
+    download: Literal["serve", "off"] = Field(default="serve", description="Whether GET serves finished uploads.")
+    cors_origins: Texts = Field(default=("*",), description="Origins that browsers may upload from; * for all.")
+    cors_credentials: bool = Field(default=False, description="Whether browsers may send cookies; not together with *.")
 
     # hooks
-    hook_seconds: Seconds = Field(60.0, gt=0, description="Deadline of one call of a Python hook.")
-    hook_attempts: int = Field(20, ge=1, description="Calls of a failing hook before its event is given up as dead.")
+    hook_seconds: Seconds = Field(default=60.0, gt=0, description="Deadline of one call of a Python hook.")
+    hook_attempts: int = Field(
+        default=20, ge=1, description="Calls of a failing hook before its event is given up as dead."
+    )
 
     # logs
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto: console on a terminal, else JSON."
+        default="auto", description="auto: console on a terminal, else JSON."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level logged."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -22,7 +22,7 @@ LONGEST_RETRY_SECONDS: Final = 3600.0
 
 
 class Consumers(Protocol):
-    """Who gets events, and how."""
+    """Those who get events, and the way to them."""
 
     @property
     def consumers(self) -> Mapping[str, Set[EventType]]:
@@ -35,7 +35,7 @@ class Consumers(Protocol):
 
 
 def retry_delay_seconds(attempt: int) -> float:
-    """Exponential, with full jitter in its upper half, up to an hour: 1, 2, 4 … seconds after attempt 1, 2, 3 …"""
+    """Exponential, with full jitter in its upper half, up to an hour: 1, 2, 4 … seconds after attempts 1, 2, 3."""
     longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 32), LONGEST_RETRY_SECONDS)
     return longest * random.uniform(0.5, 1.0)
 

@@ -103,8 +103,8 @@ class Uploads:
         return await self._to_the_end(self._append(upload_id, patch, source), source)
 
     async def look(self, upload_id: str) -> Upload:
-        """The upload as HEAD shows it. A running body is asked to commit what it holds, for at most `head_wait_seconds`;
-        it goes on undisturbed.
+        """The upload as HEAD shows it. A running body is asked to commit what it holds, for at most
+        `head_wait_seconds`; it goes on undisturbed.
 
         Raises:
             UploadNotFound: 404.
@@ -246,8 +246,8 @@ class Uploads:
         raise UploadBusy
 
     def _turn(self, upload_id: str) -> asyncio.Lock:
-        """Held from a statement that gives an upload to a writer, or ends it, until this process knows of it: a store may
-        answer two such statements in another order than it carried them out."""
+        """Held from a statement that gives an upload to a writer, or ends it, until this process knows of it: a
+        store may answer two such statements in another order than it carried them out."""
         return self._turns.setdefault(upload_id, asyncio.Lock())
 
     def _register(

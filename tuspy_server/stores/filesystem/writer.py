@@ -10,10 +10,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tuspy_server.pages import LARGE_PAGE_BYTES, SMALL_PAGE_BYTES, PagePool
 from tuspy_server.protocol.errors import StorageFault, StorageFull, TusError, WriterFenced
 from tuspy_server.stores.filesystem import calls
+
+
+MOST_PAGES: Final = 2
+"""One fills while the other is written."""
 
 
 @dataclass(slots=True)
@@ -26,8 +31,8 @@ class _Page:
 class FileWriter:
     """`ports.BlobWriter` on a descriptor that it owns.
 
-    A handover to a thread costs more than a small write. So writes start with the loop's next round, and a body that has
-    come whole by then is opened, written and synced in one call.
+    A handover to a thread costs more than a small write. So writes start with the loop's next round, and a body
+    that has come whole by then is opened, written and synced in one call.
 
     One write runs at a time, beside it at most one sync; pages are at most two. The calls run in threads that nothing
     can cancel, so the descriptor and the pages are let go of only when the running calls have ended, whatever became of
@@ -73,8 +78,8 @@ class FileWriter:
             page = self._pages[-1] if self._pages else None
             if page is not None and page.filled < len(page.memory):
                 return page.memory[page.filled :]
-            if len(self._pages) == 2:
-                await self._until(lambda: len(self._pages) < 2 or self._failure is not None)
+            if len(self._pages) == MOST_PAGES:
+                await self._until(lambda: len(self._pages) < MOST_PAGES or self._failure is not None)
                 continue
             memory = self._pool.try_take(self._next_page_bytes) or await self._pool.take(SMALL_PAGE_BYTES)
             # A client that fills one page is worth a large one.

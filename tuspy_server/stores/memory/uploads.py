@@ -1,4 +1,5 @@
-"""Rows of uploads and their events in memory: `ports.UploadStore` and `ports.Outbox`, for tests and for trying things."""
+"""Rows of uploads and their events in memory: `ports.UploadStore` and `ports.Outbox`, for tests and for trying
+things."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class Database:
         await self._writer.stop()
 
     async def write(self, function: Callable[[sqlite3.Connection], Result], *, synced: bool = True) -> Result:
-        """Run in a transaction; when this returns it is committed. A cancelled caller's job commits all the same, or not
-        at all.
+        """Run in a transaction; when this returns it is committed. A cancelled caller's job commits all the same,
+        or not at all.
 
         Args:
             synced: False for changes that a power cut may take back, because the start does them anew or does without.
@@ -131,7 +131,8 @@ def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def translate(error: sqlite3.Error) -> TryLater:
-    """The answer that a driver's error becomes. Programming errors pass as they are: they are no trouble that passes."""
+    """The answer that a driver's error becomes. Programming errors pass as they are: they are no trouble that
+    passes."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageFull()
