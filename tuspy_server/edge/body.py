@@ -14,7 +14,8 @@ from tuspy_server.edge.chunked import ChunkedDecoder
 from tuspy_server.protocol.errors import BodyStalled, ClientDisconnected
 
 FLUSH_SECONDS: Final = 0.01
-"""How long bytes may wait in a buffer that is not full: a fast client fills a megabyte in less, a slow one does not notice."""
+"""How long bytes may wait in a buffer that is not full: a fast client fills a megabyte in less, a slow one does not
+notice."""
 
 RATE_WINDOW_SECONDS: Final = 30.0
 """Time spent waiting for a client over which its rate is judged: an honest slow link may stop for a while."""
@@ -37,13 +38,13 @@ class RequestBody:
     """One body. The connection feeds it, one reader drains it.
 
     Attributes:
-        left: bytes still to come from the socket; None where the body is chunked and not yet at its end.
+        decoder: of a chunked body; None where the length is known.
         trailers: of a chunked body, complete once `readinto` has returned 0; otherwise empty.
     """
 
     def __init__(self, flow: Flow, body_bytes: int | None, least_bytes_per_second: float) -> None:
         """`least_bytes_per_second`: a client slower than that, while it is waited for, is ended (faults R01, R05)."""
-        self.left = body_bytes
+        self._left = body_bytes or 0
         self.decoder = ChunkedDecoder() if body_bytes is None else None
         self._flow = flow
         self._least_bytes_per_second = least_bytes_per_second
@@ -65,7 +66,7 @@ class RequestBody:
     @property
     def received(self) -> bool:
         """Whether the connection has the whole body, read or not."""
-        return self.decoder.done if self.decoder is not None else self.left == 0
+        return self.decoder.done if self.decoder is not None else self._left == 0
 
     @property
     def drained(self) -> bool:
@@ -87,7 +88,7 @@ class RequestBody:
         self._flow.send_continue()
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self._target = buffer if self.left is None else buffer[: self.left]
+        self._target = buffer if self.decoder is not None else buffer[: self._left]
         self._waiter = loop.create_future()
         self._flow.resume()
         try:
@@ -126,22 +127,20 @@ class RequestBody:
 
     def target(self) -> memoryview | None:
         """Where the socket may write the next bytes of a body of known length; None while nobody waits."""
-        if self._target is None or self.decoder is not None or not self.left:
+        if self._target is None or self.decoder is not None:
             return None
         return self._target[self._filled :]
 
     def filled(self, count: int) -> None:
         """`count` bytes were written into `target`."""
-        assert self.left is not None and self._target is not None
-        self.left -= count
+        self._left -= count
         self._count(count)
 
     def feed(self, data: memoryview) -> int:
         """Take bytes that arrived elsewhere. Returns how many are of this body."""
         if self.decoder is None:
-            assert self.left is not None
-            count = min(len(data), self.left)
-            self.left -= count
+            count = min(len(data), self._left)
+            self._left -= count
             self._take(data[:count])
             return count
         pieces, count = self.decoder.decode(data)
@@ -175,12 +174,14 @@ class RequestBody:
 
     def _wake(self) -> None:
         self._cancel_flush()
-        # The buffer is the reader's again from here on, not only when its task runs.
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is None:
+            return
+        # The buffer is the reader's again from here on, not only when its task runs, be it cancelled or not.
+        self._target = None
+        if not self._waiter.done():
             self._waiter.set_result(None)
-            self._target = None
-            if not self.received:
-                self._flow.pause()
+        if not self.received:
+            self._flow.pause()
 
     def _cancel_flush(self) -> None:
         if self._flush is not None:

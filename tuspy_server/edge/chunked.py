@@ -54,8 +54,8 @@ class ChunkedDecoder:
         """Take what arrived next.
 
         Returns:
-            Pieces of the body, views into `data`; and how many bytes of `data` belong to this message: all of them unless
-            it is `done` or `broken`.
+            Pieces of the body, views into `data`; and how many bytes of `data` belong to this message: all of them
+            unless it is `done` or `broken`.
         """
         pieces: list[memoryview] = []
         position = 0
@@ -77,16 +77,16 @@ class ChunkedDecoder:
         window = bytes(data[position : position + limit + 2])
         end = window.find(b"\n")
         self._line += window if end < 0 else window[: end + 1]
+        position += len(window) if end < 0 else end + 1
         if len(self._line) > limit:
             self._state = _State.BROKEN
-        if end < 0:
-            return position + len(window)
-        line, self._line = bytes(self._line), bytearray()
-        if line.endswith(b"\r\n"):
-            self._end_line(line[:-2])
-        else:
-            self._state = _State.BROKEN
-        return position + end + 1
+        elif end >= 0:
+            line, self._line = bytes(self._line), bytearray()
+            if line.endswith(b"\r\n"):
+                self._end_line(line[:-2])
+            else:
+                self._state = _State.BROKEN
+        return position
 
     def _end_line(self, line: bytes) -> None:
         if self._state is _State.DATA_END:

@@ -1,7 +1,7 @@
 """The head of a request: its bytes to what the connection and the application need to know.
 
-llhttp (by httptools) parses it strictly; what decides where the body ends is judged here as well, because a wrong end is
-how one request is smuggled inside another (RFC 9112 6; fault X18).
+llhttp (by httptools) parses it strictly; what decides where the body ends is judged here as well, because a wrong end
+is how one request is smuggled inside another (RFC 9112 6; fault X18).
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Final
 import httptools
 
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?")
+
+_VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
 
 class BadHead(Exception):
@@ -46,14 +49,15 @@ class ParsedHead:
     keep_alive: bool
     expects_continue: bool
     upgrade: bytes | None
-    raw_url: bytes
 
 
 class _Collector:
     def __init__(self) -> None:
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
+        self.keep_alive = False
         self.complete = False
+        self.parser = httptools.HttpRequestParser(self)
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -62,6 +66,8 @@ class _Collector:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        # Only now: a message without a body is over at once, and the parser forgets what it was told.
+        self.keep_alive = self.parser.should_keep_alive()
         self.complete = True
 
 
@@ -69,10 +75,10 @@ def parse_head(head: bytes) -> ParsedHead:
     """Parse the bytes up to and including the empty line.
 
     Raises:
-        BadHead: 400, malformed or ambiguous; 501, a transfer coding other than chunked.
+        BadHead: 400, malformed or ambiguous; 501, a transfer coding other than chunked; 505, not HTTP/1.
     """
     collector = _Collector()
-    parser = httptools.HttpRequestParser(collector)
+    parser = collector.parser
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
@@ -81,8 +87,10 @@ def parse_head(head: bytes) -> ParsedHead:
         raise BadHead(400, "the request's head is malformed") from error
     if not collector.complete:
         raise BadHead(400, "the request's head is malformed")
-    headers = collector.headers
-    http_version = parser.get_http_version()
+    # The parser also knows HTTP/0.9, ICE and RTSP, whose messages end elsewhere.
+    http_version = _VERSIONS.get(head[: head.index(b"\r\n")].rpartition(b" ")[2])
+    if http_version is None:
+        raise BadHead(505, "this is a server of HTTP/1.1 and HTTP/1.0")
     try:
         url = httptools.parse_url(collector.url)
     except httptools.HttpParserInvalidURLError as error:
@@ -90,37 +98,53 @@ def parse_head(head: bytes) -> ParsedHead:
     raw_path: bytes = url.path or b"/"
     path = raw_path.decode("latin-1")
     fields: dict[bytes, bytes] = {}
-    for name, value in headers:
+    for name, value in collector.headers:
         fields[name] = fields[name] + b"," + value if name in fields else value
-    if http_version == "1.1" and b"host" not in fields:
-        raise BadHead(400, "HTTP/1.1 needs a Host header")
-    connection = fields.get(b"connection", b"").lower()
+    _check_host(fields.get(b"host"), http_version)
     return ParsedHead(
         method=parser.get_method().decode("latin-1"),
         raw_path=raw_path,
         path=urllib.parse.unquote(path) if "%" in path else path,
         query_string=url.query or b"",
         http_version=http_version,
-        headers=headers,
-        body_bytes=_body_bytes(fields),
-        keep_alive=parser.should_keep_alive(),
+        headers=collector.headers,
+        body_bytes=_body_bytes(fields, http_version),
+        keep_alive=collector.keep_alive,
         expects_continue=fields.get(b"expect", b"").lower() == b"100-continue" and http_version == "1.1",
-        upgrade=fields.get(b"upgrade", b"").lower() or None if b"upgrade" in connection else None,
-        raw_url=collector.url,
+        upgrade=_upgrade(fields),
     )
 
 
-def _body_bytes(fields: dict[bytes, bytes]) -> int | None:
+def _check_host(host: bytes | None, http_version: str) -> None:
+    """RFC 9112 3.2. The comma is in no host's name, so that two fields are refused as well."""
+    if host is None:
+        if http_version == "1.1":
+            raise BadHead(400, "HTTP/1.1 needs a Host header")
+    elif not _HOST.fullmatch(host.strip(b" \t")):
+        raise BadHead(400, "Host must be one host")
+
+
+def _upgrade(fields: dict[bytes, bytes]) -> bytes | None:
+    wanted = fields.get(b"upgrade")
+    if wanted is None or b"upgrade" not in fields.get(b"connection", b"").lower():
+        return None
+    return wanted.lower()
+
+
+def _body_bytes(fields: dict[bytes, bytes], http_version: str) -> int | None:
     """RFC 9112 6.3. Both fields at once, or lengths that differ, are never resolved by a guess."""
     coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
     if coding is not None:
         if length is not None:
             raise BadHead(400, "Content-Length and Transfer-Encoding exclude each other")
-        if coding.strip().lower() != b"chunked":
+        if http_version == "1.0":
+            raise BadHead(400, "HTTP/1.0 knows no Transfer-Encoding")
+        if coding.strip(b" \t").lower() != b"chunked":
             raise BadHead(501, "the only transfer coding is chunked")
         return None
     if length is None:
         return 0
+    length = length.strip(b" \t")
     if not _LENGTH.fullmatch(length) or int(length) >= 2**63:
         raise BadHead(400, "Content-Length must be one number")
     return int(length)

@@ -1,0 +1,57 @@
+"""The end of a connection whose client may still be sending: closed at once, it would be reset, and the answer lost
+before it is read (fault N08)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from tuspy_server.edge.options import EdgeOptions
+
+SINK: Final = memoryview(bytearray(256 << 10))
+
+
+class Lingering(asyncio.BufferedProtocol):
+    """Closes our side, and throws away what the client sends, until it closes its own or has had its time and bytes."""
+
+    def __init__(self, transport: asyncio.Transport, connections: set[Any], options: EdgeOptions) -> None:
+        """`connections`: uvicorn's, which waits for all of them when it stops."""
+        self._transport = transport
+        self._connections = connections
+        self._seconds = options.linger_seconds
+        self._left_bytes = options.linger_bytes
+        self._unsent_bytes = 0
+        connections.add(self)
+        transport.set_protocol(self)
+        # TLS has no half of a connection to close; there the answer says where it ends.
+        if transport.can_write_eof():
+            transport.write_eof()
+        transport.resume_reading()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._time_is_up)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio."""
+        return SINK
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio."""
+        self._left_bytes -= nbytes
+        if self._left_bytes < 0:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._timer.cancel()
+        self._connections.discard(self)
+
+    def shutdown(self) -> None:
+        """Nothing to hasten: there is little time left, and the answer is on its way."""
+
+    def _time_is_up(self) -> None:
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes in (0, self._unsent_bytes):
+            self._transport.abort()
+            return
+        # The client is still reading its answer.
+        self._unsent_bytes = unsent_bytes
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._time_is_up)
