@@ -1,7 +1,7 @@
 """aiotus 1.1 against the real server.
 
-It joins a `Location` without an origin to the creation URL the wrong way, so it works only where `public_url` is set, or
-a trusted proxy says the origin.
+It joins a `Location` without an origin to the creation URL the wrong way, so it works only where `public_url` is set,
+or a trusted proxy says the origin.
 """
 
 from __future__ import annotations

@@ -1,25 +1,32 @@
 """The server as the command line runs it, but for one point in its stores at which it kills itself.
 
 `TEST_FAILPOINT=commit:after:2` ends the process with SIGKILL when the second `commit` has done its work, and before
-anybody can learn so. Without the variable it is an ordinary server that records its finished events.
+anybody can learn so. Without the variable it is an ordinary server with the hook of `tests.support.events`.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final, Literal
 
-from tests.support.events import record
+from tests.support.events import add_hook
 from tuspy_server import Settings, TusServer
 from tuspy_server.compose import Stores, pick_stores
 from tuspy_server.edge.server import run
 from tuspy_server.logs import configure
 from tuspy_server.ports import BlobWriter
+from tuspy_server.stores.filesystem import calls
 
 FAILPOINT_VARIABLE: Final = "TEST_FAILPOINT"
+HANG_VARIABLE: Final = "TEST_HANG"
+"""From which sync of a file on the disk hangs."""
+
 FAILPOINT_SERVER: Final = (sys.executable, "-m", "tests.crash.failpoint_server")
 
 UPLOAD_METHODS: Final = ("create", "claim", "commit", "finish", "end", "cleaned")
@@ -70,6 +77,18 @@ class Failpoint:
         return armed
 
 
+def hang_in_sync(nth: int) -> None:
+    """The disk hangs at the n-th sync and at every later one, in a thread that nothing can cancel."""
+    make_durable, counted = calls.make_durable, itertools.count(1)
+
+    def hang(descriptor: int, folder: Path | None) -> None:
+        if next(counted) >= nth:
+            time.sleep(3600)
+        make_durable(descriptor, folder)
+
+    calls.make_durable = hang
+
+
 def armed_stores(settings: Settings, failpoint: Failpoint) -> Stores:
     stores = pick_stores(settings)
     failpoint.arm(stores.uploads, UPLOAD_METHODS + SWEEP_METHODS)
@@ -85,8 +104,10 @@ def main() -> None:
     settings = Settings()
     configure(settings)
     text = os.environ.get(FAILPOINT_VARIABLE)
+    if HANG_VARIABLE in os.environ:
+        hang_in_sync(int(os.environ[HANG_VARIABLE]))
     tus = TusServer(settings, stores=armed_stores(settings, Failpoint(text)) if text else None)
-    tus.on("upload.finished")(record)
+    add_hook(tus)
     run(tus, settings, lambda *_: None)
 
 

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-from tuspy_server import Event
+from tuspy_server import Event, TusServer
 
 EVENTS_VARIABLE: Final = "TEST_EVENTS"
+STALL_VARIABLE: Final = "TEST_STALL"
+"""`task` or `thread`: the hook, of that kind, never returns once it has recorded its event."""
+
 HOOKED_APP: Final = (sys.executable, "-m", "tests.support.hooked_app")
+
+
+def add_hook(tus: TusServer) -> None:
+    """Hook finished events under one name, whatever the hook does: deliveries are remembered by it."""
+    hooks = {"task": stall_in_task, "thread": stall_in_thread, None: record}
+    tus.on("upload.finished", name="recorder")(hooks[os.environ.get(STALL_VARIABLE)])
+
+
+async def stall_in_task(event: Event) -> None:
+    record(event)
+    await asyncio.Event().wait()
+
+
+def stall_in_thread(event: Event) -> None:
+    record(event)
+    time.sleep(3600)
 
 
 def record(event: Event) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import time
-from typing import Final
+import math
 
 import uvicorn
 from starlette.applications import Starlette
@@ -13,34 +10,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from tests.support.events import EVENTS_VARIABLE, record
-from tuspy_server import Event, Settings, TusServer
+from tests.support.events import add_hook
+from tuspy_server import Settings, TusServer
 from tuspy_server.logs import configure
-
-STALL_VARIABLE: Final = "TEST_STALL"
-"""`task` or `thread`: hooks of that kind never return, once they have recorded their event."""
 
 settings = Settings()
 tus = TusServer(settings)
-
-
-async def stall_in_task(event: Event) -> None:
-    record(event)
-    await asyncio.Event().wait()
-
-
-def stall_in_thread(event: Event) -> None:
-    record(event)
-    time.sleep(3600)
-
-
-match os.environ.get(STALL_VARIABLE):
-    case "task":
-        tus.on("upload.finished")(stall_in_task)
-    case "thread":
-        tus.on("upload.finished")(stall_in_thread)
-    case _ if EVENTS_VARIABLE in os.environ:
-        tus.on("upload.finished")(record)
+add_hook(tus)
 
 
 async def readyz(request: Request) -> PlainTextResponse:
@@ -57,5 +33,5 @@ if __name__ == "__main__":
         host=settings.host,
         port=settings.port,
         log_config=None,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
     )
