@@ -247,6 +247,16 @@ class Wakeup(Protocol):
 class BodySource(Protocol):
     """The body of one request."""
 
+    @property
+    def delivers_trailers(self) -> bool:
+        """Whether `trailers` tells what came behind a chunked body, apart from the headers."""
+        ...
+
+    @property
+    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Lower-case names with values, complete once `readinto` has returned 0."""
+        ...
+
     async def readinto(self, buffer: memoryview) -> int:
         """Put the next bytes into `buffer`, at least one; 0 at the end of the body.
 

@@ -15,6 +15,8 @@ class ScriptedBody:
         self.ended = ended
         self.disconnected = False
         self.taken_bytes = 0
+        self.delivers_trailers = True
+        self.trailers: list[tuple[bytes, bytes]] = []
         self._news: asyncio.Future[None] | None = None
 
     @classmethod

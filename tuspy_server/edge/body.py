@@ -58,6 +58,8 @@ class RequestBody:
         self._waiter: asyncio.Future[None] | None = None
         self._flush: asyncio.TimerHandle | None = None
 
+    delivers_trailers: Final = True
+
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
         """Trailers of a chunked body, lower-case names with values."""

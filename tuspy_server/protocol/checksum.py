@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -74,6 +74,10 @@ CHECKSUM_ALGORITHMS: Final = tuple(_ALGORITHMS)
 """Names for `Tus-Checksum-Algorithm`, in ASCII without upper case."""
 
 
+Trailers = Sequence[tuple[bytes, bytes]]
+"""Trailer fields of a body that has ended: lower-case names with values, in the order sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checksum:
     """A parsed `Upload-Checksum`."""
@@ -85,9 +89,52 @@ class Checksum:
         """A fresh digest of this algorithm."""
         return _ALGORITHMS[self.algorithm].start()
 
+    def holds(self, digest: Digest, trailers: Trailers) -> bool:
+        """Whether the body that `digest` has seen is the one that the header names; trailers cannot change that."""
+        return self.matches(digest.digest())
+
     def matches(self, computed: bytes) -> bool:
         """Whether `computed` is the digest that the client sent."""
         return hmac.compare_digest(self.digest, computed)
+
+
+class _EveryDigest:
+    """All algorithms at once: which one the trailer will name is known only at its end."""
+
+    def __init__(self) -> None:
+        self._digests = {name: algorithm.start() for name, algorithm in _ALGORITHMS.items()}
+
+    def update(self, data: memoryview, /) -> None:
+        for digest in self._digests.values():
+            digest.update(data)
+
+    def digest(self) -> bytes:
+        return self.named("sha1")
+
+    def named(self, algorithm: str) -> bytes:
+        return self._digests[algorithm].digest()
+
+
+@dataclass(frozen=True, slots=True)
+class TrailerChecksum:
+    """An `Upload-Checksum` that is announced to come behind the body (tus 1.0.0, Checksum: checksum-trailer)."""
+
+    def start(self) -> Digest:
+        """A fresh digest of every algorithm."""
+        return _EveryDigest()
+
+    def holds(self, digest: Digest, trailers: Trailers) -> bool:
+        """Whether the body is the one that its trailer names.
+
+        Raises:
+            InvalidHeader: 400, the trailer is missing, comes twice with different values, or is malformed.
+            UnknownChecksumAlgorithm: 400.
+        """
+        values = {value for name, value in trailers if name == b"upload-checksum"}
+        if len(values) != 1:
+            raise InvalidHeader("Upload-Checksum", "is announced as a trailer and must come once")
+        checksum = parse_checksum(values.pop().decode("latin-1"))
+        return isinstance(digest, _EveryDigest) and checksum.matches(digest.named(checksum.algorithm))
 
 
 def parse_checksum(text: str) -> Checksum:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuspy_server.model import Upload, UploadStatus
-from tuspy_server.protocol.checksum import Checksum, parse_checksum
+from tuspy_server.protocol.checksum import Checksum, TrailerChecksum, parse_checksum
 from tuspy_server.protocol.errors import (
     TUS_VERSION,
     Headers,
@@ -68,7 +68,7 @@ class Patch:
     upload_offset: int
     body_bytes: int | None
     declared_length: int | None
-    checksum: Checksum | None
+    checksum: Checksum | TrailerChecksum | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class Append:
     upload_length: int | None
     most_bytes: int
     declares_length: bool
-    checksum: Checksum | None
+    checksum: Checksum | TrailerChecksum | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +97,13 @@ class Acknowledge:
     upload: Upload
 
 
-def parse_patch(head: RequestHead, policy: Policy) -> Patch:
+def parse_patch(head: RequestHead, policy: Policy, *, delivers_trailers: bool = False) -> Patch:
     """Read a PATCH's head.
+
+    Args:
+        head: of the request.
+        policy: limits.
+        delivers_trailers: whether this request's body will tell its trailers.
 
     Raises:
         WrongContentType: 415. InvalidHeader: 400. UploadTooLarge: 413, past `Tus-Max-Size` or the checksum's limit.
@@ -122,19 +127,23 @@ def parse_patch(head: RequestHead, policy: Policy) -> Patch:
         upload_offset=upload_offset,
         body_bytes=body_bytes,
         declared_length=declared_length,
-        checksum=body_checksum(head, policy),
+        checksum=body_checksum(head, policy, delivers_trailers=delivers_trailers),
     )
 
 
-def body_checksum(head: RequestHead, policy: Policy) -> Checksum | None:
-    """The checksum of the request's body, None if not sent.
+def body_checksum(
+    head: RequestHead, policy: Policy, *, delivers_trailers: bool = False
+) -> Checksum | TrailerChecksum | None:
+    """The checksum of the request's body, or that it comes as a trailer; None if neither is said.
 
     Raises:
         InvalidHeader: 400. UploadTooLarge: 413: a body that counts only as a whole has a limit of its own.
     """
     text = head.one("Upload-Checksum")
     if text is None:
-        return None
+        # Only what the header announces is waited for: other trailers must not change the request (RFC 9110 6.5.1).
+        announced = delivers_trailers and head.announces_trailer("upload-checksum")
+        return TrailerChecksum() if announced else None
     checksum = parse_checksum(text)
     if (head.body_bytes or 0) > policy.checksum_max_bytes:
         raise UploadTooLarge(f"a body with Upload-Checksum may have {policy.checksum_max_bytes} bytes")

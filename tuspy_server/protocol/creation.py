@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tuspy_server.model import Upload
-from tuspy_server.protocol.checksum import Checksum
+from tuspy_server.protocol.checksum import Checksum, TrailerChecksum
 from tuspy_server.protocol.core import BODY_TYPE, Append, body_checksum
 from tuspy_server.protocol.errors import Headers, InvalidHeader, UploadTooLarge, WrongContentType
 from tuspy_server.protocol.expiration import expires_headers
@@ -30,7 +30,7 @@ class Create:
     upload_metadata: str | None
     carries_body: bool
     most_bytes: int
-    checksum: Checksum | None
+    checksum: Checksum | TrailerChecksum | None
 
     @property
     def append(self) -> Append:
@@ -44,7 +44,7 @@ class Create:
         )
 
 
-def decide_create(head: RequestHead, policy: Policy) -> Create:
+def decide_create(head: RequestHead, policy: Policy, *, delivers_trailers: bool = False) -> Create:
     """Read a POST's head.
 
     Raises:
@@ -74,7 +74,7 @@ def decide_create(head: RequestHead, policy: Policy) -> Create:
     most_bytes = policy.largest_upload if upload_length is None else upload_length
     if (body_bytes or 0) > most_bytes:
         raise UploadTooLarge("the body passes the length of the upload")
-    checksum = body_checksum(head, policy) if carries_body else None
+    checksum = body_checksum(head, policy, delivers_trailers=delivers_trailers) if carries_body else None
     return Create(
         upload_length=upload_length,
         upload_metadata=upload_metadata,

@@ -76,6 +76,11 @@ class RequestHead:
             raise InvalidHeader(name, "must be a non-negative integer below 2^63, in digits")
         return int(text)
 
+    def announces_trailer(self, name: str) -> bool:
+        """Whether a chunked body's `Trailer` field names it (RFC 9110 6.6.2)."""
+        named = ",".join(self.fields.get("trailer", ())).lower().split(",")
+        return self.body_bytes is None and name in (item.strip(" \t") for item in named)
+
     def media_type(self) -> str | None:
         """`Content-Type` without parameters, in lower case (RFC 9110 8.3.1: media types ignore case)."""
         text = self.one("Content-Type")

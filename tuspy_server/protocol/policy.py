@@ -27,11 +27,11 @@ class Policy:
     checksum_max_bytes: int
     expiration: bool
 
-    @property
-    def extensions(self) -> tuple[str, ...]:
-        """Names for `Tus-Extension`. checksum-trailer waits for a body path that delivers trailers."""
+    def extensions(self, *, delivers_trailers: bool) -> tuple[str, ...]:
+        """Names for `Tus-Extension`; checksum-trailer only where the body path delivers trailers."""
         always = ("creation", "creation-with-upload", "creation-defer-length", "termination", "checksum")
-        return (*always, "expiration") if self.expiration else always
+        trailer = ("checksum-trailer",) if delivers_trailers else ()
+        return (*always, *trailer, *(("expiration",) if self.expiration else ()))
 
     @property
     def largest_upload(self) -> int:
@@ -47,12 +47,12 @@ class Policy:
         if upload_length > self.largest_upload:
             raise UploadTooLarge("the upload is larger than Tus-Max-Size")
 
-    def describe(self) -> Headers:
+    def describe(self, *, delivers_trailers: bool = False) -> Headers:
         """Headers of OPTIONS (tus 1.0.0, Core Protocol, OPTIONS; Checksum)."""
         max_size = () if self.tus_max_size is None else (("Tus-Max-Size", str(self.tus_max_size)),)
         return (
             ("Tus-Version", TUS_VERSION),
-            ("Tus-Extension", ",".join(self.extensions)),
+            ("Tus-Extension", ",".join(self.extensions(delivers_trailers=delivers_trailers))),
             ("Tus-Checksum-Algorithm", ",".join(CHECKSUM_ALGORITHMS)),
             *max_size,
         )

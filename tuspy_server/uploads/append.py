@@ -17,6 +17,7 @@ from tuspy_server.protocol.errors import (
     BytesMissing,
     ChecksumMismatch,
     StorageFault,
+    StorageFull,
     TryLater,
     TusError,
     UploadBusy,
@@ -290,8 +291,11 @@ class RunningAppend:
         """Bring storage and row to where the body ended, let go of the upload, and raise what ended it early."""
         stale = isinstance(failure, WriterFenced | UploadGone | UploadNotFound)
         checksum, digest = self._append.checksum, self._digest
-        if failure is None and checksum is not None and digest is not None and not checksum.matches(digest.digest()):
-            failure = ChecksumMismatch()
+        if failure is None and checksum is not None and digest is not None:
+            try:
+                failure = None if checksum.holds(digest, self._source.trailers) else ChecksumMismatch()
+            except TusError as error:  # a trailer that is missing or malformed
+                failure = error
         if not stale:
             try:
                 # The chunk MUST be discarded and the upload and its offset MUST NOT be updated (tus 1.0.0, Checksum).
@@ -315,12 +319,10 @@ class RunningAppend:
         raise failure
 
     async def _discard(self, blob: BlobWriter) -> None:
-        offset = self._upload.upload_offset
-        try:
-            await blob.rollback(offset)
-        finally:
-            # What could not be cut off lies past the offset; the next claim cuts it off.
-            await self._commit(offset, release=True, with_length=False)
+        # The row first: after a commit of unknown outcome it alone knows what counts. What cannot be cut off then lies
+        # past the offset, and the next claim cuts it off.
+        upload = await self._commit(self._upload.upload_offset, release=True, with_length=False)
+        await blob.rollback(upload.upload_offset)
 
     async def _keep(self, blob: BlobWriter, *, whole: bool) -> Upload:
         started = time.perf_counter()
@@ -329,6 +331,11 @@ class RunningAppend:
         except TryLater:
             await self._commit(self._upload.upload_offset, release=True)
             raise
+        if offset < self._append.upload_offset + self.received_bytes:
+            # The disk took some and then was full. Bytes with a checksum count as a whole or not at all.
+            kept = self._upload.upload_offset if self._append.checksum is not None else self._visible(offset)
+            await self._commit(kept, release=True)
+            raise StorageFull
         if whole and offset == self._append.upload_length:
             upload = await self._finish(offset)
         else:

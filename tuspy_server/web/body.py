@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.types import Receive, Scope
 
 from tuspy_server.ports import BODY_EXTENSION, BodySource
@@ -15,7 +17,10 @@ def body_source(scope: Scope, receive: Receive) -> BodySource:
 
 
 class ReceiveSource:
-    """Copies each message into the buffers that it is given; keeps what did not fit."""
+    """Copies each message into the buffers that it is given; keeps what did not fit. ASGI has no trailers of requests."""
+
+    delivers_trailers: Final = False
+    trailers: Final = ()
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

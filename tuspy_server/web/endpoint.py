@@ -108,18 +108,19 @@ class UploadsEndpoint:
         method = scope["method"]
         try:
             head = RequestHead.from_raw(method, scope["headers"], self._policy.max_header_bytes)
+            source = body_source(scope, receive)
             path = route_path(scope)
-            if path in ("", "/"):
-                method = effective_method(head, COLLECTION_METHODS)
-                return await self._collection(method, scope, head, body_source(scope, receive))
-            method = effective_method(head, UPLOAD_METHODS)
+            is_collection = path in ("", "/")
+            method = effective_method(head, COLLECTION_METHODS if is_collection else UPLOAD_METHODS)
             # Preflights of any URL succeed: a 404 would hide the real answer from a browser's client (CORE-OPT-06).
             if method == "OPTIONS":
-                return self._describe()
+                return Answer(status=204, headers=self._policy.describe(delivers_trailers=source.delivers_trailers))
+            if is_collection:
+                return await self._create(scope, head, source)
             match = _UPLOAD_ID.fullmatch(path)
             if match is None:
                 raise UploadNotFound
-            return await self._upload(method, match[1], head, body_source(scope, receive))
+            return await self._upload(method, match[1], head, source)
         except TusError as error:
             return refuse(error, method)
         except ClientDisconnected:
@@ -128,10 +129,8 @@ class UploadsEndpoint:
             log.exception("request.crashed")
             return refuse(TusError("internal error"), method)
 
-    async def _collection(self, method: str, scope: Scope, head: RequestHead, source: BodySource) -> Answer:
-        if method == "OPTIONS":
-            return self._describe()
-        create = decide_create(head, self._policy)
+    async def _create(self, scope: Scope, head: RequestHead, source: BodySource) -> Answer:
+        create = decide_create(head, self._policy, delivers_trailers=source.delivers_trailers)
         upload = await self._uploads.create(create, source)
         location = self._locations.location(scope, head, upload.id)
         return Answer(status=201, headers=creation_headers(location, upload, create))
@@ -141,16 +140,14 @@ class UploadsEndpoint:
             case "HEAD":
                 return await self._head(upload_id, head)
             case "PATCH":
-                upload = await self._uploads.append(upload_id, parse_patch(head, self._policy), source)
+                patch = parse_patch(head, self._policy, delivers_trailers=source.delivers_trailers)
+                upload = await self._uploads.append(upload_id, patch, source)
                 return Answer(status=204, headers=patch_headers(upload))
             case "DELETE":
                 await self._uploads.terminate(upload_id)
                 return Answer(status=204)
             case _:
                 return await self._get(upload_id, head)
-
-    def _describe(self) -> Answer:
-        return Answer(status=204, headers=self._policy.describe())
 
     async def _head(self, upload_id: str, head: RequestHead) -> Answer:
         upload = await self._uploads.look(upload_id)
