@@ -11,9 +11,16 @@ import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tests.web.served import Served, listen, settings
+from tests.web.served import HttpClass, Served, listen, settings
 from tuspy_server import TusServer
+from tuspy_server.edge.connection import EdgeConnection
+
+ON_BOTH_CLASSES = pytest.mark.parametrize(
+    "http", [pytest.param(HttpToolsProtocol, id="stock"), pytest.param(EdgeConnection, id="ours")], indirect=True
+)
+"""For tests of what is on the wire: under uvicorn as it comes, and under the class that `tuspy-server serve` brings."""
 
 Serve: TypeAlias = Callable[..., Awaitable[Served]]
 
@@ -26,13 +33,20 @@ def logs() -> Iterator[list[EventDict]]:
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+def http(request: pytest.FixtureRequest) -> HttpClass:
+    """What reads and writes the sockets: what most hosts have, unless a test names another one."""
+    http: HttpClass = getattr(request, "param", HttpToolsProtocol)
+    return http
+
+
+@pytest.fixture
+async def serve(tmp_path: Path, http: HttpClass) -> AsyncIterator[Serve]:
     """Starts a whole site with these settings."""
     async with AsyncExitStack() as stack:
 
         async def start(**changes: Any) -> Served:
             tus = TusServer(settings(tmp_path / "data", **changes))
-            port = await stack.enter_async_context(listen(tus.app))
+            port = await stack.enter_async_context(listen(tus.app, http=http))
             return Served(port, tus, tus.settings.path)
 
         yield start

@@ -18,13 +18,17 @@ from uvicorn.server import ServerState
 
 from tests.web.wire import BODY, TUS, Fields, Reply, Wire
 from tuspy_server import Settings, TusServer
+from tuspy_server.edge.connection import EdgeConnection
 
 Snapshot: TypeAlias = dict[str, Any]
+HttpClass: TypeAlias = type[HttpToolsProtocol] | type[EdgeConnection]
 
 
 @asynccontextmanager
-async def listen(app: ASGIApp, *, lifespan: bool = True, root_path: str = "") -> AsyncIterator[int]:
-    """Serve an app by uvicorn's HTTP protocol in this event loop; yields the port.
+async def listen(
+    app: ASGIApp, *, lifespan: bool = True, root_path: str = "", http: HttpClass = HttpToolsProtocol
+) -> AsyncIterator[int]:
+    """Serve an app by one of uvicorn's HTTP classes, or ours, in this event loop; yields the port.
 
     `uvicorn.Server` itself would take the signals of pytest, and sleep 0.2 s at each of hundreds of ends.
     """
@@ -37,7 +41,7 @@ async def listen(app: ASGIApp, *, lifespan: bool = True, root_path: str = "") ->
         assert not life.should_exit, "the lifespan's start has failed"
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
-        lambda: HttpToolsProtocol(config=config, server_state=state, app_state=life.state), "127.0.0.1", 0
+        lambda: http(config=config, server_state=state, app_state=life.state), "127.0.0.1", 0
     )
     try:
         yield listener.sockets[0].getsockname()[1]

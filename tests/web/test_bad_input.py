@@ -6,9 +6,11 @@ import base64
 
 import pytest
 
-from tests.web.conftest import Serve
+from tests.web.conftest import ON_BOTH_CLASSES, Serve
 from tests.web.served import Served
 from tests.web.wire import BODY, TUS, Fields, Reply, head
+
+pytestmark = ON_BOTH_CLASSES
 
 MARK = "CANARY7f3a"
 """Put into bad values where they may hold anything; no answer may hold it."""
@@ -129,6 +131,25 @@ async def test_framing_that_two_servers_might_read_in_two_ways_is_400(server: Se
     before = server.snapshot()
     lines = [*BODY.items(), ("Upload-Offset", "0"), *fields]
     assert (await server.raw(head("PATCH", target, lines) + b"0\r\n\r\nhello")).status == 400
+    assert server.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(b"Upload-Length: 5\r\n 0\r\n", id="a folded line"),
+        pytest.param(b"Upload-Length : 5\r\n", id="a blank before the colon"),
+        pytest.param(b"Upload-Length\r\n", id="no colon"),
+        pytest.param(b": 5\r\n", id="no name"),
+        pytest.param(b"Upload-Length: 5\x00\r\n", id="NUL in a value"),
+        pytest.param(b"Upload-Le\x00ngth: 5\r\n", id="NUL in a name"),
+    ],
+)
+async def test_a_head_that_two_servers_might_read_in_two_ways_is_400(server: Served, lines: bytes) -> None:
+    """X18."""
+    before = server.snapshot()
+    start = b"POST /files/ HTTP/1.1\r\nHost: h\r\nTus-Resumable: 1.0.0\r\n"
+    assert (await server.raw(start + lines + b"\r\n")).status == 400
     assert server.snapshot() == before
 
 

@@ -11,9 +11,11 @@ from collections.abc import Callable
 import google_crc32c
 import pytest
 
-from tests.web.conftest import Serve
+from tests.web.conftest import ON_BOTH_CLASSES, Serve
 from tests.web.served import Served
 from tests.web.wire import BODY, Wire, chunked, head
+
+pytestmark = ON_BOTH_CLASSES
 
 DIGESTS: dict[str, Callable[[bytes], bytes]] = {
     "sha1": lambda body: hashlib.sha1(body).digest(),

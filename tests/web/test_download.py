@@ -8,9 +8,11 @@ from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 
-from tests.web.conftest import Serve
+from tests.web.conftest import ON_BOTH_CLASSES, Serve
 from tests.web.served import Served, upload_id
 from tests.web.wire import TUS, Wire, head
+
+pytestmark = ON_BOTH_CLASSES
 
 CONTENT = b"0123456789"
 

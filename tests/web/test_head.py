@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tests.web.conftest import ON_BOTH_CLASSES
 from tests.web.served import Served
 from tests.web.wire import TUS, Wire
+
+pytestmark = ON_BOTH_CLASSES
 
 UNKNOWN = f"/files/{'0' * 32}"
 

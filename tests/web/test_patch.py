@@ -7,9 +7,11 @@ import random
 
 import pytest
 
-from tests.web.conftest import Serve
+from tests.web.conftest import ON_BOTH_CLASSES, Serve
 from tests.web.served import Served
 from tests.web.wire import BODY, Wire, chunked, head
+
+pytestmark = ON_BOTH_CLASSES
 
 UNKNOWN = f"/files/{'0' * 32}"
 
@@ -123,7 +125,7 @@ async def test_what_came_before_a_reset_is_truthful_and_the_rest_goes_on(server:
 
 async def test_a_body_that_stalls_is_ended_and_what_came_is_kept(serve: Serve) -> None:
     """CORE-PATCH-22: 503 and not 408, which tus-js-client does not retry."""
-    server = await serve(body_idle_seconds=0.1)
+    server = await serve(body_idle_seconds=0.3)
     target = await server.create(10)
     wire = await Wire.connect(server.port)
     await wire.send(head("PATCH", target, {**BODY, "Upload-Offset": "0", "Content-Length": "10"}) + b"hello")
