@@ -26,11 +26,17 @@ STYLE: Final = (
 Series = Mapping[str, Sequence[tuple[float, float]]]
 
 
-def bars(title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
-    """A group of bars for each key, a bar for each series in it; every bar has its value above."""
-    names = list(dict.fromkeys(name for values in groups.values() for name in values))
+def bars(title: str, groups: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> str:
+    """A group of bars for each key, a bar for each series in it; every bar has its value above.
+
+    Args:
+        title: of the chart.
+        groups: group → series → value.
+        order: of all series that any chart of the page has, so that each has one colour in all of them.
+    """
+    names = [name for name in order if any(name in values for values in groups.values())]
     top, step = _scale(max((value for values in groups.values() for value in values.values()), default=1.0))
-    parts = [*_frame(title, names), *_grid(top, step)]
+    parts = [*_frame(title, names, order), *_grid(top, step)]
     group_width = (WIDTH - LEFT - RIGHT) / max(1, len(groups))
     bar_width = group_width * (1 - GAP) / max(1, len(names))
     for index, (group, values) in enumerate(groups.items()):
@@ -43,18 +49,18 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
             height = HEIGHT - BOTTOM - y
             parts.append(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{bar_width * 0.9:.1f}" height="{height:.1f}" '
-                f'fill="{_colour(names, name)}"/>'
+                f'fill="{_colour(order, name)}"/>'
             )
             parts.append(_text(x + bar_width * 0.45, y - 4, number(values[name]), anchor="middle", size=10))
     return _svg(parts, title)
 
 
-def lines(title: str, series: Series, label: Callable[[float], str]) -> str:
-    """A line for each series over a logarithmic axis; `label` names a place on that axis."""
+def lines(title: str, series: Series, label: Callable[[float], str], order: Sequence[str]) -> str:
+    """A line for each series over a logarithmic axis; `label` names a place on that axis, `order` as for `bars`."""
     xs = sorted({x for points in series.values() for x, _ in points})
     top, step = _scale(max((y for points in series.values() for _, y in points), default=1.0))
-    names = list(series)
-    parts = [*_frame(title, names), *_grid(top, step)]
+    names = [name for name in order if name in series]
+    parts = [*_frame(title, names, order), *_grid(top, step)]
     least, most = (math.log(xs[0]), math.log(xs[-1])) if xs else (0.0, 1.0)
 
     def place(x: float) -> float:
@@ -62,7 +68,7 @@ def lines(title: str, series: Series, label: Callable[[float], str]) -> str:
 
     parts += [_text(place(x), HEIGHT - BOTTOM + 20, label(x), anchor="middle") for x in xs]
     for name, points in series.items():
-        colour = _colour(names, name)
+        colour = _colour(order, name)
         path = " ".join(f"{place(x):.1f},{_y(y, top):.1f}" for x, y in sorted(points))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
         parts += [f'<circle cx="{place(x):.1f}" cy="{_y(y, top):.1f}" r="3.5" fill="{colour}"/>' for x, y in points]
@@ -88,15 +94,15 @@ def _y(value: float, top: float) -> float:
     return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
 
 
-def _colour(names: Sequence[str], name: str) -> str:
-    return COLOURS[names.index(name) % len(COLOURS)]
+def _colour(order: Sequence[str], name: str) -> str:
+    return COLOURS[order.index(name) % len(COLOURS)]
 
 
-def _frame(title: str, names: Sequence[str]) -> list[str]:
+def _frame(title: str, names: Sequence[str], order: Sequence[str]) -> list[str]:
     parts = [f'<text class="title" x="{LEFT}" y="24">{escape(title)}</text>']
     x = float(LEFT)
     for name in names:
-        parts.append(f'<rect x="{x:.0f}" y="38" width="12" height="12" rx="2" fill="{_colour(names, name)}"/>')
+        parts.append(f'<rect x="{x:.0f}" y="38" width="12" height="12" rx="2" fill="{_colour(order, name)}"/>')
         parts.append(_text(x + 17, 48, name))
         x += 34 + 7 * len(name)
     return parts

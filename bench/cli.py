@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         servers={server.name: server.version for server in servers},
         notes={server.name: server.note for server in servers},
         missing=missing,
-        titles={shape.name: shape.title for shape in chosen},
+        titles={shape.name: shape.title for shape in shapes(size)},
     )
     for reason in missing:
         _say(f"left out: {reason}")

@@ -64,7 +64,7 @@ def charts(results: Results, shapes: Sequence[Shape]) -> dict[str, str]:
             if shape.group == "shapes" and shape.unit is unit and _medians(results, shape)
         }
         if groups:
-            by_name[name] = bars(f"Throughput by shape, {unit}", groups)
+            by_name[name] = bars(f"Throughput by shape, {unit}", groups, list(results.servers))
     curves: tuple[tuple[str, str, str, Callable[[Shape], float], Callable[[float], str]], ...] = (
         (
             "size",
@@ -88,7 +88,7 @@ def charts(results: Results, shapes: Sequence[Shape]) -> dict[str, str]:
             if (points := _points(results, server, [shape for shape in shapes if shape.group == group], where))
         }
         if series:
-            by_name[name] = lines(title, series, label)
+            by_name[name] = lines(title, series, label, list(results.servers))
     return by_name
 
 

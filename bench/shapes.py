@@ -119,7 +119,7 @@ def _streams(pick: Pick) -> list[Shape]:
 
 
 def _small(pick: Pick) -> list[Shape]:
-    connections, uploads, heads = pick(4, 16), pick(32, 3000), pick(64, 8000)
+    connections, uploads, heads = pick(4, 16), pick(32, 1500), pick(64, 5000)
     return [
         Shape(
             name="small",

@@ -95,7 +95,7 @@ def memory(results: Results, shapes: Sequence[Shape]) -> Table:
         rss = results.rss(server, shape.name)
         return rss and Spread(rss.median / MEBIBYTE, rss.least / MEBIBYTE, rss.most / MEBIBYTE, rss.repeats)
 
-    return Table("Peak resident memory, MiB", _per_server(results, _of(shapes, growth=False), mebibytes, unit=False))
+    return Table("Peak resident memory, MiB", _per_server(results, shapes, mebibytes, unit=False))
 
 
 def growth(results: Results, shapes: Sequence[Shape]) -> Table:
