@@ -17,7 +17,7 @@ def body_source(scope: Scope, receive: Receive) -> BodySource:
 
 
 class ReceiveSource:
-    """Copies each message into the buffers that it is given; keeps what did not fit. ASGI has no trailers of requests."""
+    """Copies each message into the buffers that it is given; keeps what did not fit. ASGI tells no trailers."""
 
     delivers_trailers: Final = False
     trailers: Final = ()

@@ -134,7 +134,7 @@ class FileWriter:
         """See the port."""
         if isinstance(self._failure, WriterFenced):
             return  # the newer writer has cut the file to what counts
-        self._failure = self._failure or StorageFault()
+        self._fail(StorageFault())
         await self._until(lambda: self._running_calls == 0)
         await self._call(lambda descriptor: os.ftruncate(descriptor, upload_offset))
         self._written_offset = upload_offset
@@ -142,6 +142,7 @@ class FileWriter:
     async def fence(self) -> None:
         """End this writer for good: its running calls are awaited, every later one raises WriterFenced."""
         self._failure = WriterFenced()
+        self._wake()
         await self._until(lambda: self._running_calls == 0)
 
     def close(self) -> None:
@@ -175,10 +176,10 @@ class FileWriter:
         error = done.exception()
         if isinstance(error, calls.ShortWrite):
             view_bytes = error.written_bytes
-            self._failure = self._failure or calls.translate(error)
+            self._fail(calls.translate(error))
         elif error is not None:
             view_bytes = 0
-            self._failure = self._failure or StorageFault()
+            self._fail(StorageFault())
         self._written_offset += view_bytes
         page.written += view_bytes
         if page.written == len(page.memory):
@@ -197,7 +198,8 @@ class FileWriter:
         await self._until(call.done)
         error = call.exception()
         if isinstance(error, OSError):
-            self._failure = StorageFault()
+            self._failure = StorageFault()  # in place of any other: even a full disk's sync must not be tried again
+            self._wake()
             raise calls.translate(error) from error
         if error is not None:
             raise error
@@ -215,12 +217,20 @@ class FileWriter:
 
     def _call_ended(self) -> None:
         self._running_calls -= 1
+        self._wake()
+        if self._closing:
+            self.close()
+
+    def _fail(self, error: TusError) -> None:
+        """From here on every call raises the first error that came; whoever waits for a write hears of it."""
+        self._failure = self._failure or error
+        self._wake()
+
+    def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        if self._closing:
-            self.close()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         try:
@@ -230,7 +240,7 @@ class FileWriter:
                     self._waiters.append(waiter)
                     await waiter
         except TimeoutError as error:
-            self._failure = self._failure or StorageFault()
+            self._fail(StorageFault())
             raise StorageFault from error
 
     def _raise_failure(self) -> None:
