@@ -139,7 +139,7 @@ class OpenPatch:
     ) -> None:
         self._socket.close()
 
-    def send(self, block: bytes) -> None:
+    def send(self, block: bytes | memoryview) -> None:
         self._socket.sendall(block)
         self.sent += len(block)
 
