@@ -33,14 +33,20 @@ class Edge:
     server: uvicorn.Server
     port: int = 0
     problems: list[str] = field(default_factory=list)
-    """Errors logged and exceptions that nobody awaited; a test that expects some takes them out."""
+    """Errors logged, and exceptions that nobody awaited."""
+    crashes: int = 0
+    """Applications' crashes that the test expects."""
+
+    wires: list[Wire] = field(default_factory=list)
 
     @property
     def connections(self) -> int:
         return len(self.server.server_state.connections)
 
     async def connect(self, **options: Any) -> Wire:
-        return Wire(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20, **options))
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20, **options))
+        self.wires.append(wire)
+        return wire
 
     def socket(self) -> socket.socket:
         """A blocking one: what is sent by it is in the server's kernel when the call returns."""
@@ -81,9 +87,14 @@ async def serving(
         try:
             yield edge
         finally:
-            logging.getLogger("asyncio").removeHandler(handler)
+            for wire in edge.wires:
+                await wire.close()
             await _close(server)
-        edge.problems += [str(entry) for entry in logs if entry["log_level"] in ("warning", "error")]
+            logging.getLogger("asyncio").removeHandler(handler)
+    events = [entry for entry in logs if entry["log_level"] in ("warning", "error")]
+    crashes = [entry for entry in events if entry["event"] in ("application.crashed", "application.answer_missing")]
+    assert len(crashes) == edge.crashes, crashes
+    edge.problems += [str(entry) for entry in events if entry not in crashes]
     assert edge.problems == []
 
 
@@ -158,7 +169,7 @@ class Tls:
     key: Path
 
     @property
-    def server(self) -> dict[str, str]:
+    def server(self) -> dict[str, Any]:
         return {"ssl_certfile": str(self.certificate), "ssl_keyfile": str(self.key)}
 
     @property

@@ -39,7 +39,6 @@ class RequestBody:
 
     Attributes:
         decoder: of a chunked body; None where the length is known.
-        trailers: of a chunked body, complete once `readinto` has returned 0; otherwise empty.
     """
 
     def __init__(self, flow: Flow, body_bytes: int | None, least_bytes_per_second: float) -> None:
@@ -62,8 +61,8 @@ class RequestBody:
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
-        """Trailers of a chunked body, lower-case names with values."""
-        return self.decoder.trailers if self.decoder is not None else []
+        """Trailers of a chunked body, lower-case names with values; none before `readinto` has returned 0."""
+        return self.decoder.trailers if self.decoder is not None and self.drained else []
 
     @property
     def received(self) -> bool:

@@ -209,7 +209,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             head = self._received.take_head()
             if head is not None:
                 self._begin(head, parse_head(head))
-            elif self._received and not waiting:
+            elif self._received.begun and not waiting:
                 self._set_timer(self._options.head_seconds)
         except BadHead as error:
             self._refuse(error.status, str(error))
@@ -263,9 +263,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """Answer what no application sees, or has failed to, and end the connection."""
         exchange = self._exchange
         if exchange is not None and exchange.head_sent:
-            # Where its end is the connection's, only a reset tells half a response from a whole one.
-            end = self._transport.close if exchange.response.framed else self._transport.abort
-            end()
+            self._transport.close()
             return
         has_body = exchange is None or exchange.head.method != "HEAD"
         self.write(refusal(status, reason, self.default_headers, has_body=has_body))

@@ -7,7 +7,7 @@ from typing import Final
 
 from tuspy_server.edge.head import BadHead
 
-_HOPELESS: Final = re.compile(rb"\A[^A-Z]|(?<!\r)\n")
+_HOPELESS: Final = re.compile(rb"\A[^A-Z\r]|(?<!\r)\n")
 """TLS on a plain port, or a line that ends in LF alone: no further byte makes a head of it."""
 
 
@@ -45,6 +45,8 @@ class Received:
         received = self._bytes
         if received.startswith(b"\r"):
             self._skip_empty_lines()
+            if len(received) <= 1:
+                return None
         end = received.find(b"\r\n\r\n", max(0, self._searched - 3))
         if end < 0:
             if _HOPELESS.search(received, max(0, self._searched - 1)):
@@ -75,4 +77,3 @@ class Received:
         if self._bytes[start : start + 1] == b"\r" and len(self._bytes) > start + 1:
             raise BadHead(400, "the request's head is malformed")
         del self._bytes[:start]
-        self._searched = 0
