@@ -14,7 +14,7 @@ from bench import load, scripts, wire
 from bench.driver import Script
 from bench.load import Load, Part
 from bench.own_metrics import OwnCounts, read_own_counts
-from bench.process import Running
+from bench.process import Running, machine_cpu_seconds
 from bench.results import Sample
 from bench.scripts import Uploaded, Work
 from bench.servers import Server
@@ -70,9 +70,10 @@ def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
 def _measure(running: Running, shape: Shape, repeat: int, source: Source) -> Sample:
     _check_offered(running, shape, source)
     targets = _warm_up(running, source)
-    counts_before, usage_before = _own_counts(running), running.usage()
+    counts_before, usage_before, machine_before = _own_counts(running), running.usage(), machine_cpu_seconds()
     done = load.run(running.port, source, parts(running, shape, targets), shape.limit_seconds)
-    usage, counts = running.usage(), _own_counts(running)
+    machine_cpu, usage, counts = machine_cpu_seconds() - machine_before, running.usage(), _own_counts(running)
+    server_cpu = usage.cpu_seconds - usage_before.cpu_seconds
     _check_uploads(running, shape, done, source)
     own = counts - counts_before if counts and counts_before else None
     if own is not None and (own.received_bytes, own.requests) != (done.body_bytes, done.requests):
@@ -83,8 +84,9 @@ def _measure(running: Running, shape: Shape, repeat: int, source: Source) -> Sam
         repeat=repeat,
         figure=_figure(shape, done),
         seconds=done.seconds,
-        cpu_seconds=usage.cpu_seconds - usage_before.cpu_seconds,
+        cpu_seconds=server_cpu,
         client_cpu_seconds=done.cpu_seconds,
+        other_cpu_seconds=max(0.0, machine_cpu - server_cpu - done.cpu_seconds),
         peak_rss_bytes=usage.peak_rss_bytes,
         requests=done.requests,
         body_bytes=done.body_bytes,

@@ -115,6 +115,13 @@ class Running:
         raise Broken(f"does not listen after {START_SECONDS:g} s")
 
 
+def machine_cpu_seconds() -> float:
+    """What all cores together have worked since the machine started."""
+    times = psutil.cpu_times()
+    busy: float = times.user + times.nice + times.system + times.irq + times.softirq + times.steal
+    return busy
+
+
 def free_port() -> int:
     """One that nobody listens on."""
     for _ in range(100):

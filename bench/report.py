@@ -34,6 +34,7 @@ SAYS: Final = """\
   table of system calls acknowledge what a power cut takes away; `ours-process` gives the promise that they give. Where
   the disk is the limit, `ours` cannot pass it, and a peer that leaves its bytes in the page cache can.
 - CPU seconds are those of the server's processes; what the kernel's own threads do to write pages back is in nobody's.
+  It is in *others' CPU* of the counts, with whatever else ran: where that is much, the figures beside it are noise.
 - Peak memory is the kernel's high-water mark of resident memory, summed over the processes that still run at the end.
 - Peers run as their documentation shows them, with their logs off; ours runs as installed, with its request log on.
 - HEAD beside slow uploads asks for an upload that nobody writes to.

@@ -26,6 +26,8 @@ class Sample:
     cpu_seconds: float
     """Of the server's tree of processes, user and system."""
     client_cpu_seconds: float
+    other_cpu_seconds: float
+    """Of everything else on the machine: the kernel's threads, and programs that spoil the figure."""
     peak_rss_bytes: int
     requests: int
     body_bytes: int

@@ -45,6 +45,7 @@ def sample(server: str, shape: str, repeat: int, figure: float) -> Sample:
         seconds=2.0,
         cpu_seconds=1.0,
         client_cpu_seconds=0.5,
+        other_cpu_seconds=0.1,
         peak_rss_bytes=100 * MEBIBYTE,
         requests=2,
         body_bytes=GIBIBYTE,
