@@ -1,7 +1,8 @@
 """What must be true of every upload, kept as a book beside the server: which bytes were counted, and whose they were.
 
-I2 in its exact form: whenever a transaction moves an upload's offset from o to o', the bytes [o, o') are those that the
-request holding the writer sent for these positions; they never change again; the finished object is their concatenation.
+I2 in its exact form: whenever a transaction moves an upload's offset from o to o', the bytes [o, o') are those that
+the request holding the writer sent for these positions; they never change again, and the finished object is their
+concatenation.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Entry:
 
 
 class Book:
-    """The witness of all stores, and the judge of all answers. Complaints are collected: a server may swallow errors."""
+    """The witness of all stores. Complaints are collected, not raised: the server may swallow errors."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from typing import Protocol
 
-from tests.uploads.gates import Gates
+from tests.uploads.gates import DiskFull, Gates
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.ports import (
     BlobStore,
@@ -18,6 +18,8 @@ from tuspy_server.ports import (
     NewUpload,
     UploadStore,
 )
+from tuspy_server.protocol.errors import StorageFull
+from tuspy_server.stores.memory.blobs import MemoryBlobWriter
 
 
 class Witness(Protocol):
@@ -120,17 +122,11 @@ class GatedUploadStore:
         )
 
     async def release_writers(self, held: Set[str]) -> int:
-        # No gate before it: the set of writers is of this moment, so the port's calls must not overtake one another here.
-        released = await self._store.release_writers(held)
-        await self._gates.call("release_writers", _nothing)
-        return released
+        # No gate before it: the set is of this moment, and in one process no other call overtakes this one.
+        return await self._gates.call("release_writers", lambda: self._store.release_writers(held), only_after=True)
 
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
         return await self._store.count_by_status()
-
-
-async def _nothing() -> None:
-    pass
 
 
 class GatedBlobWriter:
@@ -140,22 +136,35 @@ class GatedBlobWriter:
         self._writer = writer
         self._gates = gates
         self._poison: Exception | None = None
+        self._full = False
 
     async def buffer(self) -> memoryview:
         self._raise_poison()
+        if self._full:
+            raise StorageFull
         return await self._gates.call("buffer", self._writer.buffer)
 
     def advance(self, count: int) -> None:
-        if self._gates.alive:
+        if self._gates.alive and not self._full:
             self._writer.advance(count)
 
     async def sync(self) -> int:
         self._raise_poison()
         try:
             return await self._gates.call("sync", self._writer.sync)
+        except DiskFull as full:
+            return await self._keep_some(full.kept_bytes)
         except Exception as error:
             self._poison = error
             raise
+
+    async def _keep_some(self, kept_bytes: int) -> int:
+        """As the adapters do: what the disk took is durable and returned, the failure comes with the next buffer."""
+        if isinstance(self._writer, MemoryBlobWriter):
+            blob = self._writer._blob
+            del blob.content[blob.durable_bytes + kept_bytes :]
+            self._full = True
+        return await self._writer.sync()
 
     async def rollback(self, upload_offset: int) -> None:
         await self._gates.call("rollback", lambda: self._writer.rollback(upload_offset))

@@ -13,8 +13,29 @@ Result = TypeVar("Result")
 
 When = Literal["before", "after"]
 
-STORE_CALLS: Final = "create get claim commit finish end expired expire cleanups cleaned purge release_writers".split()
-BLOB_CALLS: Final = "open_writer buffer sync rollback delete".split()
+STORE_CALLS: Final = (
+    "create",
+    "get",
+    "claim",
+    "commit",
+    "finish",
+    "end",
+    "expired",
+    "expire",
+    "cleanups",
+    "cleaned",
+    "purge",
+    "release_writers",
+)
+BLOB_CALLS: Final = ("open_writer", "buffer", "sync", "rollback", "delete")
+
+
+class DiskFull(Exception):
+    """A sync made only so many of the new bytes durable; there was no room for the others (fault D02)."""
+
+    def __init__(self, kept_bytes: int) -> None:
+        super().__init__(kept_bytes)
+        self.kept_bytes = kept_bytes
 
 
 @dataclass(eq=False, slots=True)
@@ -37,24 +58,32 @@ class Trap:
 
 @dataclass
 class Gates:
-    """One process's gates. Once it is dead nothing of it reaches a store any more."""
+    """One process's gates. Once it is dead nothing of it reaches a store any more.
 
-    loop: SteppedLoop
+    A stepped loop is told of the calls that are under way, so that it does not take a thread's work for rest.
+    """
+
+    loop: SteppedLoop | None
     hold_all: bool = False
     traps: list[Trap] = field(default_factory=list)
     waiting: list[Gate] = field(default_factory=list)
     failed: int = 0
     alive: bool = True
 
-    async def call(self, name: str, work: Callable[[], Awaitable[Result]]) -> Result:
-        await self._pass(name, "before")
-        self.loop.calls_in_threads += 1
+    async def call(self, name: str, work: Callable[[], Awaitable[Result]], *, only_after: bool = False) -> Result:
+        if not only_after or not self.alive:
+            await self._pass(name, "before")
+        self.count_call(1)
         try:
             result = await work()
         finally:
-            self.loop.calls_in_threads -= 1
+            self.count_call(-1)
         await self._pass(name, "after")
         return result
+
+    def count_call(self, change: int) -> None:
+        if self.loop is not None:
+            self.loop.calls_in_threads += change
 
     async def _pass(self, name: str, when: When) -> None:
         if not self.alive:
@@ -66,7 +95,7 @@ class Gates:
                 self.failed += 1
                 raise trap.error()
         if trap is not None or self.hold_all:
-            gate = Gate(name, when, self.loop.create_future())
+            gate = Gate(name, when, asyncio.get_running_loop().create_future())
             self.waiting.append(gate)
             try:
                 await gate.opened

@@ -34,7 +34,7 @@ def judge(request: Request, book: Book, node: Node, *, faulted: bool) -> None:
     request.answer = "success" if error is None else type(error).__name__
     match error:
         case None:
-            if request.kind != "sweep" and request.kind != "delete" and entry is not None:
+            if request.kind not in ("sweep", "delete") and entry is not None:
                 _judge_success(request, task.result(), entry, book)
         case ClientDisconnected():
             if not request.body.disconnected:

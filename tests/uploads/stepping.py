@@ -48,6 +48,16 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         self.virtual_seconds = target
         self.settle()
 
+    def run_in_executor(self, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """A call in a thread counts from here to its end, whether or not anybody awaits it."""
+        call = super().run_in_executor(*args)
+        self.calls_in_threads += 1
+        call.add_done_callback(self._thread_ended)
+        return call
+
+    def _thread_ended(self, _: asyncio.Future[Any]) -> None:
+        self.calls_in_threads -= 1
+
     def _next_timer(self) -> float | None:
         timers = [timer for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
         return min((timer.when() for timer in timers), default=None)

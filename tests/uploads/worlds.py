@@ -50,6 +50,7 @@ class World(ABC):
     def stored_ids(self) -> set[str]:
         """Uploads that have anything stored."""
 
+    @abstractmethod
     def close(self) -> None:
         """Leave nothing behind."""
 
@@ -87,6 +88,9 @@ class MemoryWorld(World):
 
     def stored_ids(self) -> set[str]:
         return set(self._blobs.blobs)
+
+    def close(self) -> None:
+        pass
 
 
 class DiskWorld(World):
