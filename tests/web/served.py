@@ -50,6 +50,10 @@ async def listen(
         for connection in list(state.connections):
             connection.shutdown()
         await asyncio.gather(*state.tasks)
+        async with asyncio.timeout(20):
+            # Some linger until their client is seen to have closed.
+            while state.connections:  # noqa: ASYNC110 - uvicorn's set tells nobody
+                await asyncio.sleep(0.001)
         if lifespan:
             await life.shutdown()
 

@@ -106,23 +106,6 @@ async def test_one_patch_may_carry_the_whole_file(server: Served) -> None:
     assert await server.content(target) == body
 
 
-async def test_what_came_before_a_reset_is_truthful_and_the_rest_goes_on(server: Served) -> None:
-    """CORE-PATCH-19, CORE-PATCH-20, CORE-PATCH-21: a body cut short counts no byte that did not come."""
-    target = await server.create(10)
-    for fields, body in (({"Content-Length": "10"}, b"he"), ({"Transfer-Encoding": "chunked"}, b"2\r\nhe\r\n3\r\nl")):
-        wire = await Wire.connect(server.port)
-        await wire.send(head("PATCH", target, {**BODY, "Upload-Offset": "0", **fields}) + body)
-        wire.writer.transport.abort()
-        await wire.close()
-        assert 0 <= await server.offset(target) <= 4
-    # The newest request wins over whatever the dead connections still hold (CORE-PATCH-24).
-    offset = await server.offset(target)
-    while (reply := await server.patch(target, offset, b"helloworld"[offset:])).status in (409, 423):
-        offset = await server.offset(target)
-    assert reply.status == 204
-    assert await server.content(target) == b"helloworld"
-
-
 async def test_a_body_that_stalls_is_ended_and_what_came_is_kept(serve: Serve) -> None:
     """CORE-PATCH-22: 503 and not 408, which tus-js-client does not retry."""
     server = await serve(body_idle_seconds=0.3)
