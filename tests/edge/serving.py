@@ -37,6 +37,7 @@ class Edge:
     crashes: int = 0
     """Applications' crashes that the test expects."""
 
+    may_reset: bool = False
     wires: list[Wire] = field(default_factory=list)
 
     @property

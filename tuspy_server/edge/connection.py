@@ -271,9 +271,9 @@ class EdgeConnection(asyncio.BufferedProtocol):
 
     def _end(self) -> None:
         """Close the connection so that the answer arrives, whatever the client still sends."""
-        all_read = self._half_closed or (self._state is _State.RESPONSE and not self._received)
+        whole = self._state is _State.RESPONSE and not self._received
         framed = self._exchange is None or self._exchange.response.framed
-        if all_read or not (framed or self._transport.can_write_eof()):
+        if self._half_closed or (self._stopping and whole) or not (framed or self._transport.can_write_eof()):
             self._transport.close()
         elif not self._transport.is_closing():
             self._leave()

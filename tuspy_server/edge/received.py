@@ -7,8 +7,8 @@ from typing import Final
 
 from tuspy_server.edge.head import BadHead
 
-_HOPELESS: Final = re.compile(rb"\A[^A-Z\r]|(?<!\r)\n")
-"""TLS on a plain port, or a line that ends in LF alone: no further byte makes a head of it."""
+_METHOD: Final = re.compile(rb"[A-Z]")
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
 class Received:
@@ -43,13 +43,15 @@ class Received:
             BadHead: 400, it can no longer become one; 414, 431, it is too long.
         """
         received = self._bytes
-        if received.startswith(b"\r"):
-            self._skip_empty_lines()
-            if len(received) <= 1:
-                return None
+        self._skip_empty_lines()
+        if received in (b"", b"\r"):
+            return None
+        # No further byte makes a head of it: TLS on a plain port, for one.
+        if not _METHOD.match(received):
+            raise BadHead(400, "a request begins with its method")
         end = received.find(b"\r\n\r\n", max(0, self._searched - 3))
         if end < 0:
-            if _HOPELESS.search(received, max(0, self._searched - 1)):
+            if _BARE_LF.search(received, max(0, self._searched - 1)):
                 raise BadHead(400, "the request's head is malformed")
             self._searched = len(received)
         if max(end, self._searched) > self._head_limit_bytes:
@@ -74,6 +76,5 @@ class Received:
         start = 0
         while self._bytes.startswith(b"\r\n", start):
             start += 2
-        if self._bytes[start : start + 1] == b"\r" and len(self._bytes) > start + 1:
-            raise BadHead(400, "the request's head is malformed")
-        del self._bytes[:start]
+        if start:
+            del self._bytes[:start]
