@@ -27,7 +27,7 @@ class PagePool:
         self._wait_seconds = wait_seconds
         self._allocated_bytes = 0
         self._free: dict[int, list[memoryview]] = {SMALL_PAGE_BYTES: [], LARGE_PAGE_BYTES: []}
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[int, asyncio.Future[memoryview]]] = deque()
 
     @property
     def used_bytes(self) -> int:
@@ -40,19 +40,22 @@ class PagePool:
         Raises:
             Overloaded: 503, none came free in time.
         """
+        page = self.try_take(page_bytes)
+        if page is not None:
+            return page
+        turn: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
+        self._waiting.append((page_bytes, turn))
         try:
             async with asyncio.timeout(self._wait_seconds):
-                while (page := self._try_take(page_bytes)) is None:
-                    turn = asyncio.get_running_loop().create_future()
-                    self._waiting.append(turn)
-                    try:
-                        await turn
-                    finally:
-                        if turn in self._waiting:
-                            self._waiting.remove(turn)
-        except TimeoutError as error:
-            raise Overloaded from error
-        return page
+                return await turn
+        except BaseException as error:
+            if turn.cancelled():
+                self._serve()  # whoever stands behind may want less
+            else:
+                self.give_back(turn.result())  # it came in the moment of the cancellation
+            if isinstance(error, TimeoutError):
+                raise Overloaded from error
+            raise
 
     def try_take(self, page_bytes: int) -> memoryview | None:
         """A page if one is free and nobody waits in line; None otherwise."""
@@ -72,9 +75,15 @@ class PagePool:
     def give_back(self, page: memoryview) -> None:
         """Return a page that nothing reads or writes any more."""
         self._free[len(page)].append(page)
-        # Two small pages may be waited for where one large one came back; each waiter looks for itself.
+        self._serve()
+
+    def _serve(self) -> None:
+        """Hand pages to those in line, in their order, as long as there are any."""
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                break
+            page_bytes, turn = self._waiting[0]
+            if not turn.cancelled():
+                page = self._try_take(page_bytes)
+                if page is None:
+                    return
+                turn.set_result(page)
+            self._waiting.popleft()
