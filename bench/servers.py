@@ -112,7 +112,7 @@ def _ours(variant: Variant) -> Server:
             *(sys.executable, "-m", "tuspy_server", "--port", str(port), "--data", str(data)),
             *flags,
         ),
-        stored=lambda data, upload_id: data / "files" / upload_id[:2] / upload_id,
+        stored=lambda data, upload_id: data / "files" / upload_id,
         ours=True,
         variant=variant.name != OURS,
     )

@@ -81,7 +81,7 @@ def hang_in_sync(nth: int) -> None:
     """The disk hangs at the n-th sync and at every later one, in a thread that nothing can cancel."""
     make_durable, counted = calls.make_durable, itertools.count(1)
 
-    def hang(descriptor: int, folder: Path | None) -> None:
+    def hang(descriptor: int, folder: calls.Folder | None) -> None:
         if next(counted) >= nth:
             time.sleep(3600)
         make_durable(descriptor, folder)

@@ -51,7 +51,7 @@ def fill(folder: Path, left_bytes: int) -> Path:
 def assert_honest(server: ServerProcess, upload: TusUpload) -> None:
     """What HEAD shows is there, byte for byte (I1, I2, I3)."""
     offset = upload.head()
-    stored = (server.data / "files" / upload.id[:2] / upload.id).read_bytes()
+    stored = (server.data / "files" / upload.id).read_bytes()
     assert stored[:offset] == CONTENT[:offset]
     assert len(stored) >= offset
 
@@ -114,7 +114,7 @@ def test_a_file_that_fails_is_not_acknowledged(make_server: MakeServer, fault: s
     server = make_server(commit_interval_seconds=0.05).start()
     upload = TusUpload.create(server.url, len(CONTENT))
     assert upload.patch(CONTENT[:FIRST]).status == 204
-    path = server.data / "files" / upload.id[:2] / upload.id
+    path = server.data / "files" / upload.id
     with Injection(server, fault, path=path) as injection:
         answer = upload.patch(CONTENT[FIRST:])
         assert answer.status == (507 if "ENOSPC" in fault else 503), answer

@@ -40,7 +40,7 @@ def wait_until_read(upload: TusUpload) -> None:
 
 
 def size_of(server: ServerProcess, upload: TusUpload) -> int:
-    return (server.data / "files" / upload.id[:2] / upload.id).stat().st_size
+    return (server.data / "files" / upload.id).stat().st_size
 
 
 def test_slow_bodies_are_kept_and_their_clients_told_to_come_again(make_server: MakeServer) -> None:

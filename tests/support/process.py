@@ -92,7 +92,7 @@ class ServerProcess:
     @property
     def files(self) -> set[str]:
         """Ids of all uploads that have a file."""
-        return {path.name for path in (self.data / "files").glob("*/*")}
+        return {path.name for path in (self.data / "files").glob("*")}
 
     def start(self, **variables: str) -> Self:
         """Start, and wait until it is ready. `variables` are for this life alone."""

@@ -138,7 +138,7 @@ class DiskWorld(World):
         return content, len(content)
 
     def stored_ids(self) -> set[str]:
-        return {path.name for path in self._files.glob("??/*")}
+        return {path.name for path in self._files.glob("*")}
 
     def close(self) -> None:
         self.kill(power_cut=False)

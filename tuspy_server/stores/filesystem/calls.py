@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -42,11 +43,35 @@ def write_at(descriptor: int, view: memoryview, position: int) -> None:
             raise ShortWrite(error, written_bytes) from error
 
 
-def make_durable(descriptor: int, folder: Path | None) -> None:
+def make_durable(descriptor: int, folder: Folder | None) -> None:
     """Bytes and size of the file to the disk; with `folder`, the file's name in it too."""
     os.fdatasync(descriptor)
     if folder is not None:
-        sync_folder(folder)
+        folder.sync()
+
+
+class Folder:
+    """The one folder of all files. Threads that need its names on the disk at the same time share one sync."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._wanted = 0
+        self._synced = 0
+        self._counting = threading.Lock()
+        self._syncing = threading.Lock()
+
+    def sync(self) -> None:
+        """Return when every name that was in the folder at the call is durable."""
+        with self._counting:
+            self._wanted += 1
+            mine = self._wanted
+        with self._syncing:
+            if self._synced >= mine:
+                return
+            with self._counting:
+                covered = self._wanted
+            sync_folder(self.path)
+            self._synced = covered
 
 
 def sync_folder(folder: Path) -> None:
@@ -58,20 +83,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def open_at(path: Path, upload_offset: int, durable: bool) -> int:
+def open_at(path: Path, upload_offset: int) -> int:
     """Open for appending at `upload_offset`; bytes past it, which no commit has counted, are cut off.
 
     Raises:
         FileNotFoundError: fewer bytes are there than the offset counts.
     """
-    if upload_offset == 0:
-        if not path.parent.exists():
-            path.parent.mkdir(exist_ok=True)
-            if durable:
-                sync_folder(path.parent.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    else:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    create = 0 if upload_offset else os.O_CREAT
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
     try:
         stored_bytes = os.fstat(descriptor).st_size
         if stored_bytes < upload_offset:
@@ -84,14 +103,14 @@ def open_at(path: Path, upload_offset: int, durable: bool) -> int:
     return descriptor
 
 
-def remove(path: Path, durable: bool) -> None:
-    """Unlink; a file that is not there is removed already."""
+def remove(path: Path, folder: Folder | None) -> None:
+    """Unlink, and with `folder` make that durable; a file that is not there is removed already."""
     try:
         path.unlink()
     except FileNotFoundError:
         return
-    if durable:
-        sync_folder(path.parent)
+    if folder is not None:
+        folder.sync()
 
 
 def probe(folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""Bytes of uploads in local files, one file an upload: `<folder>/<first two digits of the id>/<id>`."""
+"""Bytes of uploads in local files, one file an upload: `<folder>/<id>`.
+
+One folder, so that uploads that begin together share the sync of its names; file systems of today hold millions in one.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class FilesystemBlobStore:
 
     def __init__(self, folder: Path, pool: PagePool, *, durable: bool = True, deadline_seconds: float = 60.0) -> None:
         """`durable`: whether bytes that count have been synced to the disk; without it they survive kill -9 only."""
-        self._folder = folder
+        self._folder = calls.Folder(folder)
         self._pool = pool
         self._durable = durable
         self._deadline_seconds = deadline_seconds
@@ -36,7 +39,9 @@ class FilesystemBlobStore:
 
     async def open(self) -> None:
         """See the port."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.path.mkdir(parents=True, exist_ok=True)
+        if self._durable:
+            await self._call(lambda: calls.sync_folder(self._folder.path.parent))
 
     async def close(self) -> None:
         """See the port."""
@@ -44,7 +49,7 @@ class FilesystemBlobStore:
 
     def path(self, upload_id: str) -> Path:
         """Where an upload's bytes are. The id has passed the protocol's pattern: 32 hex digits, nothing else."""
-        return self._folder / upload_id[:2] / upload_id
+        return self._folder.path / upload_id
 
     async def open_writer(self, upload_id: str, upload_offset: int) -> FileWriter:
         """See the port."""
@@ -53,13 +58,14 @@ class FilesystemBlobStore:
         descriptor = None
         if upload_offset:
             try:
-                descriptor = await self._call(lambda: calls.open_at(path, upload_offset, self._durable), undo=os.close)
+                descriptor = await self._call(lambda: calls.open_at(path, upload_offset), undo=os.close)
             except FileNotFoundError as error:
                 raise BytesMissing from error
             except OSError as error:
                 raise calls.translate(error) from error
         writer = FileWriter(
             path=path,
+            folder=self._folder,
             descriptor=descriptor,
             upload_offset=upload_offset,
             pool=self._pool,
@@ -92,14 +98,14 @@ class FilesystemBlobStore:
         """See the port."""
         await self._fence(upload_id)
         try:
-            await self._call(lambda: calls.remove(self.path(upload_id), self._durable))
+            await self._call(lambda: calls.remove(self.path(upload_id), self._folder if self._durable else None))
         except OSError as error:
             raise calls.translate(error) from error
 
     async def check(self) -> None:
         """See the port."""
         try:
-            await self._call(lambda: calls.probe(self._folder))
+            await self._call(lambda: calls.probe(self._folder.path))
         except OSError as error:
             raise calls.translate(error) from error
 

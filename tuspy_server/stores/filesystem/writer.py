@@ -43,6 +43,7 @@ class FileWriter:
         self,
         *,
         path: Path,
+        folder: calls.Folder,
         descriptor: int | None,
         upload_offset: int,
         pool: PagePool,
@@ -56,7 +57,7 @@ class FileWriter:
         self._opening = threading.Lock()
         self._written_offset = upload_offset
         # Until the first sync, the name of a file that has no counted byte may not be durable.
-        self._folder = path.parent if upload_offset == 0 else None
+        self._folder = folder if upload_offset == 0 else None
         self._pool = pool
         self._executor = executor
         self._durable = durable
@@ -212,7 +213,7 @@ class FileWriter:
         """In a thread: open the file where that is still to be done, and call."""
         with self._opening:
             if self._descriptor is None:
-                self._descriptor = calls.open_at(self._path, 0, self._durable)
+                self._descriptor = calls.open_at(self._path, 0)
         function(self._descriptor)
 
     def _call_ended(self) -> None:
