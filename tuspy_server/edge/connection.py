@@ -57,6 +57,10 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if not config.loaded:
             config.load()
         self._config = config
+        # All that is asked of uvicorn's settings is asked here, so that `selftest` misses none.
+        self._app: Any = config.loaded_app
+        self._keep_alive_seconds = config.timeout_keep_alive
+        self._websocket_class: Any = config.ws_protocol_class
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
@@ -183,7 +187,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             return
         self._state = _State.HEAD
         self._exchange = None
-        self._set_timer(self._config.timeout_keep_alive)
+        self._set_timer(self._keep_alive_seconds)
         if self._writable.is_set():
             self._resume_reading()
             if self._received or self._half_closed:
@@ -218,7 +222,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def _begin(self, raw_head: bytes, head: ParsedHead) -> None:
-        if head.upgrade == b"websocket" and self._config.ws_protocol_class is not None:
+        if head.upgrade == b"websocket" and self._websocket_class is not None:
             self._upgrade(raw_head + self._received.take_rest())
             return
         self._cancel_timer()
@@ -228,7 +232,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if self._state is _State.BODY and self._received:
             self._feed_body(memoryview(self._received.take_rest()))
         self.pause()  # until somebody reads
-        task = self._loop.create_task(exchange.run(self._config.loaded_app, self._scopes.scope(head, body)))
+        task = self._loop.create_task(exchange.run(self._app, self._scopes.scope(head, body)))
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
 
@@ -251,8 +255,9 @@ class EdgeConnection(asyncio.BufferedProtocol):
     def _upgrade(self, received: bytes) -> None:
         """Hand the connection to uvicorn's WebSocket protocol, with all that has been received."""
         self._leave()
-        protocol_class = cast(Any, self._config.ws_protocol_class)
-        protocol = protocol_class(config=self._config, server_state=self._server_state, app_state=self._app_state)
+        protocol = self._websocket_class(
+            config=self._config, server_state=self._server_state, app_state=self._app_state
+        )
         protocol.connection_made(self._transport)
         self._transport.set_protocol(protocol)
         protocol.data_received(received)

@@ -44,7 +44,7 @@ class Received:
         """
         received = self._bytes
         self._skip_empty_lines()
-        if received in (b"", b"\r"):
+        if not received or received == b"\r":
             return None
         # No further byte makes a head of it: TLS on a plain port, for one.
         if not _METHOD.match(received):
