@@ -175,7 +175,8 @@ class Settings(BaseSettings):
         if url is None:
             return None
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+        is_web = parts.scheme in ("http", "https") and bool(parts.netloc) and url.isascii()
+        if not is_web or parts.path.strip("/") or parts.query or parts.username is not None:
             raise ValueError("must be an origin such as https://upload.example.org")
         return f"{parts.scheme}://{parts.netloc}"
 

@@ -63,8 +63,9 @@ def _forwarded_origin(scope: Scope, head: RequestHead) -> str:
     """`https://host` from `Forwarded` (RFC 7239) or `X-Forwarded-*`; empty without a host."""
     pairs = (pair.partition("=") for pair in _last_element(head, "forwarded").split(";"))
     forwarded = {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
-    host = forwarded.get("host") or _last_element(head, "x-forwarded-host")
-    proto = (forwarded.get("proto") or _last_element(head, "x-forwarded-proto")).lower()
+    # Most proxies set X-Forwarded-* and let a Forwarded that the client made up through: theirs counts.
+    host = _last_element(head, "x-forwarded-host") or forwarded.get("host", "")
+    proto = (_last_element(head, "x-forwarded-proto") or forwarded.get("proto", "")).lower()
     if not _HOST.fullmatch(host):
         return ""
     return f"{proto if proto in ('http', 'https') else scope.get('scheme', 'http')}://{host}"

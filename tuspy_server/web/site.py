@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,6 +16,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tuspy_server.web.metrics import CONTENT_TYPE
+
+
+CHECK_SECONDS: Final = 1.0
+"""How long the outcome of a check is told."""
 
 
 class Site:
@@ -30,6 +38,9 @@ class Site:
         self._mount = path.rstrip("/")
         self._uploads = uploads
         self._check = check
+        self._checking = asyncio.Lock()
+        self._checked_at = -math.inf
+        self._trouble: str | None = None
         self._metrics = metrics
         self._routes = Starlette(
             routes=[
@@ -61,12 +72,22 @@ class Site:
         return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
 
     async def _readyz(self, request: Request) -> Response:
+        # A check writes and syncs, and anybody may ask: one answer serves all who ask within a second.
+        async with self._checking:
+            if time.monotonic() - self._checked_at > CHECK_SECONDS:
+                self._trouble = await self._find_trouble()
+                self._checked_at = time.monotonic()
+        if self._trouble is not None:
+            text = f"not ready: {self._trouble}\n"
+            return PlainTextResponse(text, status_code=503, headers={"Cache-Control": "no-store"})
+        return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
+
+    async def _find_trouble(self) -> str | None:
         try:
             await self._check()
         except Exception as error:  # whatever it is, the server is not ready, and the cause's name is no secret
-            text = f"not ready: {type(error).__name__}\n"
-            return PlainTextResponse(text, status_code=503, headers={"Cache-Control": "no-store"})
-        return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
+            return type(error).__name__
+        return None
 
     async def _render_metrics(self, request: Request) -> Response:
         return Response(await self._metrics(), media_type=CONTENT_TYPE)
