@@ -194,6 +194,10 @@ def test_any_stream_is_answered_as_by_the_stock_class(loop: str, examples: int) 
         )
         @given(mutated(), SPLITS)
         @example(head("GET", "/"), [1, 1, 1])
+        @example(b"\r" + head("GET", "/"), [])
+        @example(head("GET", "/").replace(b"Host", b"ost"), [])
+        @example(head("GET", "/") + head("GET", "/", {"Connection": "close"}) + head("GET", "/"), [1, 33, 1, 52])
+        @example(head("HEAD", "/", {"Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n0;\r\n\r\n\r\n", [])
         def compare(data: bytes, splits: list[int]) -> None:
             pieces = list(pieces_of(data + LAST, splits))
             for patience_seconds in (0.03, 0.3, 2.0):
