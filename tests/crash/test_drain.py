@@ -14,7 +14,7 @@ from tests.crash.failpoint_server import FAILPOINT_SERVER, HANG_VARIABLE
 from tests.support.client import CONNECTION_LOST, Answer, OpenPatch, TusUpload, make_bytes, request, sha256
 from tests.support.events import EVENTS_VARIABLE, STALL_VARIABLE, finished_event_ids, seen_events
 from tests.support.fixtures import MakeServer
-from tests.support.process import MEBIBYTE, ServerProcess, wait_for
+from tests.support.process import MEBIBYTE, wait_for
 from tuspy_server.edge.server import CLOSE_SECONDS
 
 LENGTH = 8 * MEBIBYTE
@@ -37,10 +37,6 @@ def says_come_again(answer: Answer | None) -> bool:
 def wait_until_read(upload: TusUpload) -> None:
     """A HEAD asks the running body to commit what it has."""
     wait_for(lambda: upload.head() == SENT, "the server has read all that was sent")
-
-
-def size_of(server: ServerProcess, upload: TusUpload) -> int:
-    return (server.data / "files" / upload.id).stat().st_size
 
 
 def test_slow_bodies_are_kept_and_their_clients_told_to_come_again(make_server: MakeServer) -> None:
@@ -164,7 +160,7 @@ def test_a_disk_that_hangs_does_not_hold_the_exit(make_server: MakeServer) -> No
     assert upload.patch(CONTENT[:SENT]).status == 204
     with OpenPatch(upload, LENGTH - SENT) as patch:
         patch.send(CONTENT[SENT : 2 * SENT])
-        wait_for(lambda: size_of(server, upload) == 2 * SENT, "the file has it all")
+        wait_for(lambda: server.file_of(upload.id).stat().st_size == 2 * SENT, "the file has it all")
         assert server.terminate(EXIT_SECONDS) == CUT_OFF
     server.start()
     assert SENT <= upload.head() <= 2 * SENT

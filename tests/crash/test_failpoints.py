@@ -112,6 +112,7 @@ def test_a_sweep_that_is_killed_is_done_by_the_next(make_server: MakeServer, fai
     ).start()
     upload = TusUpload.create(server.url, 2 * THIRD, body=CONTENT[:THIRD])
     wait_for(lambda: request("HEAD", upload.url).status == 410, "the upload expires")
+    assert upload.acknowledged == THIRD
     assert server.files == {upload.id}
     server.kill()
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ CLI: Final = (sys.executable, "-m", "tuspy_server")
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.02
+UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
 MEBIBYTE: Final = 1 << 20
 
 # Below the range that the kernel takes for outgoing connections: a client's port must not be ours after a restart.
@@ -91,8 +93,12 @@ class ServerProcess:
 
     @property
     def files(self) -> set[str]:
-        """Ids of all uploads that have a file."""
-        return {path.name for path in (self.data / "files").glob("*")}
+        """Ids of all uploads that have a file, wherever the server puts it."""
+        return {path.name for path in (self.data / "files").rglob("*") if UPLOAD_ID.fullmatch(path.name)}
+
+    def file_of(self, upload_id: str) -> Path:
+        (path,) = (self.data / "files").rglob(upload_id)
+        return path
 
     def start(self, **variables: str) -> Self:
         """Start, and wait until it is ready. `variables` are for this life alone."""
