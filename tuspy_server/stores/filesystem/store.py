@@ -53,20 +53,10 @@ class FilesystemBlobStore:
 
     async def open_writer(self, upload_id: str, upload_offset: int) -> FileWriter:
         """See the port."""
-        path = self.path(upload_id)
         await self._fence(upload_id)
-        descriptor = None
-        if upload_offset:
-            try:
-                descriptor = await self._call(lambda: calls.open_at(path, upload_offset), undo=os.close)
-            except FileNotFoundError as error:
-                raise BytesMissing from error
-            except OSError as error:
-                raise calls.translate(error) from error
         writer = FileWriter(
-            path=path,
+            path=self.path(upload_id),
             folder=self._folder,
-            descriptor=descriptor,
             upload_offset=upload_offset,
             pool=self._pool,
             executor=self._executor,
@@ -74,6 +64,12 @@ class FilesystemBlobStore:
             deadline_seconds=self._deadline_seconds,
         )
         self._writers[upload_id] = writer
+        if upload_offset:
+            try:
+                await writer.open()
+            except BaseException:
+                writer.close()
+                raise
         return writer
 
     async def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:

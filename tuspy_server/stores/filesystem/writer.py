@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from tuspy_server.pages import LARGE_PAGE_BYTES, SMALL_PAGE_BYTES, PagePool
-from tuspy_server.protocol.errors import StorageFault, StorageFull, TusError, WriterFenced
+from tuspy_server.protocol.errors import BytesMissing, StorageFault, StorageFull, TusError, WriterFenced
 from tuspy_server.stores.filesystem import calls
-
 
 MOST_PAGES: Final = 2
 """One fills while the other is written."""
@@ -44,16 +43,16 @@ class FileWriter:
         *,
         path: Path,
         folder: calls.Folder,
-        descriptor: int | None,
         upload_offset: int,
         pool: PagePool,
         executor: Executor,
         durable: bool,
         deadline_seconds: float,
     ) -> None:
-        """`descriptor` is None for a new upload's file, which the first call makes."""
+        """No I/O: the first call, or `open`, opens the file."""
         self._path = path
-        self._descriptor = descriptor
+        self._first_offset = upload_offset
+        self._descriptor: int | None = None
         self._opening = threading.Lock()
         self._written_offset = upload_offset
         # Until the first sync, the name of a file that has no counted byte may not be durable.
@@ -71,6 +70,24 @@ class FileWriter:
         self._failure: TusError | None = None
         self._closing = False
         self._closed = False
+
+    async def open(self) -> None:
+        """Open at the first offset now, and cut surplus bytes off. A call like every other: a later writer awaits it,
+        so that one that hangs cannot cut off what the later one has written.
+
+        Raises:
+            BytesMissing: fewer bytes are there.
+        """
+        call = self._start(lambda _: None)
+        call.add_done_callback(lambda _: self._call_ended())
+        await self._until(call.done)
+        error = call.exception()
+        if isinstance(error, FileNotFoundError):
+            raise BytesMissing from error
+        if isinstance(error, OSError):
+            raise calls.translate(error) from error
+        if error is not None:
+            raise error
 
     async def buffer(self) -> memoryview:
         """See the port."""
@@ -97,9 +114,11 @@ class FileWriter:
     async def sync(self) -> int:
         """See the port. On a full disk it makes durable what the disk took, and returns that."""
         if len(self._pages) == 1 and not self._writing and self._failure is None:
-            await self._write_and_sync(self._pages[0])
+            page = self._pages[0]
+            reached = self._written_offset + page.filled - page.written
+            await self._write_and_sync(page)
             if self._failure is None:
-                return self._written_offset
+                return reached  # not the written offset: the next write may have moved it on, unsynced
         target = self._written_offset + sum(page.filled - page.written for page in self._pages)
         await self._until(lambda: self._written_offset >= target or self._failure is not None)
         if not isinstance(self._failure, StorageFull):
@@ -213,7 +232,7 @@ class FileWriter:
         """In a thread: open the file where that is still to be done, and call."""
         with self._opening:
             if self._descriptor is None:
-                self._descriptor = calls.open_at(self._path, 0)
+                self._descriptor = calls.open_at(self._path, self._first_offset)
         function(self._descriptor)
 
     def _call_ended(self) -> None:
