@@ -30,7 +30,7 @@ class FolderLock:
         Raises:
             FolderInUse: another process holds it. OSError: it cannot be made or written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        _make(self._folder)
         descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,3 +44,16 @@ class FolderLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _make(folder: Path) -> None:
+    """With all folders above it. A new folder's name must outlive a power cut: all that is acknowledged lies below it
+    (fault D04)."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in new:
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
