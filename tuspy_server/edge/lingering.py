@@ -14,20 +14,26 @@ SINK: Final = memoryview(bytearray(256 << 10))
 class Lingering(asyncio.BufferedProtocol):
     """Closes our side, and throws away what the client sends, until it closes its own or has had its time and bytes."""
 
-    def __init__(self, transport: asyncio.Transport, connections: set[Any], options: EdgeOptions) -> None:
-        """`connections`: uvicorn's, which waits for all of them when it stops."""
+    def __init__(
+        self, transport: asyncio.Transport, connections: set[Any], options: EdgeOptions, *, stopping: bool
+    ) -> None:
+        """`connections`: uvicorn's, which waits for all of them when it stops; `stopping`: it does so already."""
         self._transport = transport
         self._connections = connections
-        self._seconds = options.linger_seconds
+        self._options = options
+        self._seconds = options.stopping_linger_seconds if stopping else options.linger_seconds
         self._left_bytes = options.linger_bytes
         self._unsent_bytes = 0
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._time_is_up)
         connections.add(self)
         transport.set_protocol(self)
-        # TLS has no half of a connection to close; there the answer says where it ends.
-        if transport.can_write_eof():
-            transport.write_eof()
-        transport.resume_reading()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._time_is_up)
+        try:
+            # TLS has no half of a connection to close; there the answer says where it ends.
+            if transport.can_write_eof():
+                transport.write_eof()
+            transport.resume_reading()
+        except OSError:  # the client has left meanwhile
+            transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
@@ -45,7 +51,10 @@ class Lingering(asyncio.BufferedProtocol):
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """Nothing to hasten: there is little time left, and the answer is on its way."""
+        """uvicorn stops, and waits for this connection: the answer is on its way, the rest is courtesy."""
+        self._seconds = self._options.stopping_linger_seconds
+        self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
         unsent_bytes = self._transport.get_write_buffer_size()
