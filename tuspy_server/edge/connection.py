@@ -282,7 +282,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             self._transport.close()
         elif not self._transport.is_closing():
             self._leave()
-            Lingering(self._transport, self._server_state.connections, self._options)
+            Lingering(self._transport, self._server_state.connections, self._options, stopping=self._stopping)
 
     def _leave(self) -> None:
         """Nothing that happens to the connection is our business any more."""

@@ -15,6 +15,7 @@ class EdgeOptions:
         least_bytes_per_second: of a body, while the client is waited for.
         linger_seconds, linger_bytes: what is still taken and thrown away after an early answer, so that the client can
             read it instead of a reset (fault N08).
+        stopping_linger_seconds: the same while the server stops.
     """
 
     head_bytes: int = 48 << 10
@@ -22,3 +23,4 @@ class EdgeOptions:
     least_bytes_per_second: float = 128.0
     linger_seconds: float = 5.0
     linger_bytes: int = 256 << 20
+    stopping_linger_seconds: float = 0.5
