@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,14 +91,17 @@ class Database:
 
     def _run_transaction(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")  # the one before could not even be rolled back
             self._sync_as_asked(connection, jobs)
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 _run_in_savepoint(connection, job)
             connection.execute("COMMIT")
         except Exception as error:  # the whole transaction is rolled back, and so every job has failed
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
             for job in jobs:
                 job.error = job.error or error
 
