@@ -126,7 +126,7 @@ class _Problems(logging.Handler):
 async def until(condition: Callable[[], object], seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until it holds."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # what is waited for knows nothing of events
             await asyncio.sleep(0.002)
 
 

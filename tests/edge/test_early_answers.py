@@ -23,7 +23,7 @@ async def refusing(scope: Any, receive: Any, send: Any) -> None:
 
 
 def _send_then_read(client: socket.socket, count: int) -> tuple[int, bytes]:
-    """As a simple client does: it reads nothing before it has sent everything. Returns what it sent, and was answered."""
+    """As a simple client does: it reads nothing before it has sent everything. Returns what it sent and read."""
     block, sent = b"x" * (1 << 20), 0
     client.sendall(PATCH)
     while sent < count:

@@ -2,7 +2,8 @@
 
 - We answer every whole request that came before a malformed one; the stock class drops their answers.
 - We refuse what `STRICTER` says, because each is a way to smuggle a request past a proxy (fault X18).
-- We never reset a connection whose client sends on behind its last request; the stock class does, and the answer is lost.
+- We never reset a connection whose client sends on behind its last request: the answer would be lost.
+- We take an absolute target without a path (RFC 9112 3.2.2).
 - We keep trailers apart; the stock class adds them to the headers.
 - We keep an HTTP/1.0 connection whose client asks for it.
 """
@@ -26,13 +27,17 @@ from tests.web.wire import chunked, head
 from tuspy_server.edge.options import EdgeOptions
 
 STRICTER: Final = re.compile(
-    rb"begins with its method|Host|HTTP/1\.1 and HTTP/1\.0|HTTP/1\.0 knows no Transfer-Encoding|transfer coding is chunked|too l|chunked coding"
+    rb"begins with its method|Host|HTTP/1\.1 and HTTP/1\.0|HTTP/1\.0 knows no Transfer-Encoding"
+    rb"|transfer coding is chunked|too l|chunked coding"
 )
-"""What we refuse and uvicorn takes: a CR or LF alone before a request; absent, repeated or malformed `Host`; HTTP/0.9, ICE, RTSP; an HTTP/1.0 request with
-chunks; codings that would be ignored; heads past their limit; chunk lines past theirs."""
+"""What we refuse and uvicorn takes: a CR or LF alone before a request; absent, repeated or malformed `Host`; HTTP/0.9,
+ICE, RTSP; an HTTP/1.0 request with chunks; codings that would be ignored; heads past their limit; chunk lines past
+theirs."""
 
 LAST: Final = head("GET", "/last", {"Connection": "close"})
 OPTIONS: Final = EdgeOptions(head_bytes=4096, linger_seconds=0.2)
+
+NO_PATH: Final = re.compile(rb"http://[^/]*[ ?]")
 
 STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 \d\d\d ")
 
@@ -63,8 +68,9 @@ FIELDS = st.lists(
 
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
-    method, target = draw(st.sampled_from(["GET", "HEAD", "PATCH", "POST", "OPTIONS"])), draw(
-        st.sampled_from(["/", "/a?b=c", "/%41%ff", "http://h/x", "*", "//"])
+    method, target = (
+        draw(st.sampled_from(["GET", "HEAD", "PATCH", "POST", "OPTIONS"])),
+        draw(st.sampled_from(["/", "/a?b=c", "/%41%ff", "http://h/x", "*", "//"])),
     )
     fields, body = draw(FIELDS), draw(BODIES)
     match draw(st.sampled_from(["none", "known", "chunked", "trailers"])):
@@ -82,8 +88,28 @@ def requests(draw: st.DrawFn) -> bytes:
 
 
 TOKENS = st.sampled_from(
-    [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\0", b" ", b"\t", b":", b";", b",", b"0", b"f", b"-", b"\xff", b"Host: b\r\n"]
-    + [b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"HTTP/1.0", b"0\r\n\r\n", b"x" * 5000]
+    [
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\x00",
+        b" ",
+        b"\t",
+        b":",
+        b";",
+        b",",
+        b"0",
+        b"f",
+        b"-",
+        b"\xff",
+        b"Host: b\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"HTTP/1.0",
+        b"0\r\n\r\n",
+        b"x" * 5000,
+    ]
 )
 
 
@@ -161,7 +187,9 @@ def parsed(received: bytes) -> Answers:
     return found
 
 
-def agree(ours: Answers, stock: Answers) -> bool:
+def agree(data: bytes, ours: Answers, stock: Answers) -> bool:
+    if NO_PATH.search(data):
+        return ours != []
     if stock and stock[-1] == RESET:
         stock = stock[:-2]  # the last answer may be cut
         ours = ours[: len(stock)]
@@ -200,10 +228,11 @@ def test_any_stream_is_answered_as_by_the_stock_class(loop: str, examples: int) 
         @example(head("HEAD", "/", {"Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n0;\r\n\r\n\r\n", [])
         def compare(data: bytes, splits: list[int]) -> None:
             pieces = list(pieces_of(data + LAST, splits))
+            mine, theirs = [], []
             for patience_seconds in (0.03, 0.3, 2.0):
                 mine = runner.run(answers(ours, pieces, patience_seconds))
                 theirs = runner.run(answers(stock, pieces, patience_seconds))
-                if agree(mine, theirs):
+                if agree(data, mine, theirs):
                     break
             else:
                 note(f"ours: {mine}\nstock: {theirs}")

@@ -1,4 +1,4 @@
-"""Heads that are too large, too slow or malformed, bodies that are too slow: each ends in bounded time (R01, X18, I10)."""
+"""Heads too large, too slow or malformed, bodies too slow: each ends in bounded time (R01, X18, I10)."""
 
 from __future__ import annotations
 
@@ -43,13 +43,17 @@ def status(answer: bytes) -> int:
         pytest.param(b"GET /\r\n\r\n", 505, id="HTTP/0.9"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, id="HTTP/2"),
         pytest.param(
-            head("PATCH", "/", {"Content-Length": "3", "Transfer-Encoding": "chunked"}) + b"0\r\n\r\n", 400, id="TE and CL"
+            head("PATCH", "/", {"Content-Length": "3", "Transfer-Encoding": "chunked"}) + b"0\r\n\r\n",
+            400,
+            id="TE and CL",
         ),
         pytest.param(head("PATCH", "/", [("Content-Length", "3"), ("Content-Length", "4")]), 400, id="two lengths"),
         pytest.param(head("PATCH", "/", {"Transfer-Encoding": "gzip, chunked"}), 501, id="gzip"),
         pytest.param(head("PATCH", "/", {"Transfer-Encoding": "chunked"}) + b"3\nabc\n0\n\n", 400, id="chunks by LF"),
         pytest.param(head("PATCH", "/", {"Transfer-Encoding": "chunked"}) + b"-1\r\nabc\r\n", 400, id="negative chunk"),
-        pytest.param(head("PATCH", "/", {"Transfer-Encoding": "chunked"}) + b"3\r\nabcd\r\n0\r\n\r\n", 400, id="long chunk"),
+        pytest.param(
+            head("PATCH", "/", {"Transfer-Encoding": "chunked"}) + b"3\r\nabcd\r\n0\r\n\r\n", 400, id="long chunk"
+        ),
     ],
 )
 async def test_a_request_that_cannot_be_understood_is_refused_and_ends_the_connection(

@@ -1,4 +1,4 @@
-"""uvicorn stops: what is idle is closed, what is under way is answered, and nothing waits longer than its own deadline."""
+"""uvicorn stops: what is idle is closed, what is under way is answered, within a deadline."""
 
 from __future__ import annotations
 

@@ -49,9 +49,7 @@ async def answer(wire: Wire) -> bytes:
 @pytest.mark.parametrize("before", ["nothing", "known", "chunked"])
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("secure", [False, True])
-async def test_an_upgrade_is_served_after_any_request(
-    tls: Tls, before: str, *, together: bool, secure: bool
-) -> None:
+async def test_an_upgrade_is_served_after_any_request(tls: Tls, before: str, *, together: bool, secure: bool) -> None:
     first = {
         "nothing": b"",
         "known": head("PATCH", "/", {"Content-Length": "5"}) + b"01234",
