@@ -111,6 +111,15 @@ class Settings(BaseSettings):
     )
     drain_seconds: Seconds = Field(default=10.0, gt=0, description="Deadline of a shutdown after SIGTERM.")
 
+    http: Literal["own", "stock"] = Field(
+        default="own",
+        description="own: our HTTP class, fast and strict; stock: uvicorn's, which keeps fewer bytes of a broken body.",
+    )
+    head_seconds: Seconds = Field(default=15.0, gt=0, description="Deadline of a request's head (own HTTP class).")
+    body_least_bytes_per_second: int = Field(
+        default=128, ge=0, description="A body slower than this over half a minute is ended (own HTTP class)."
+    )
+
     # downloads and browsers
     download: Literal["serve", "off"] = Field(default="serve", description="Whether GET serves finished uploads.")
     cors_origins: Texts = Field(default=("*",), description="Origins that browsers may upload from; * for all.")

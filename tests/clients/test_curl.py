@@ -34,7 +34,7 @@ def fields(head: bytes) -> dict[str, str]:
 
 def create(server: ServerProcess, length: int, *more: str) -> str:
     head = curl("-i", "-X", "POST", server.url, *TUS, "-H", f"Upload-Length: {length}", *more)
-    return server.origin + fields(head)["location"]
+    return fields(head)["location"]
 
 
 @pytest.fixture

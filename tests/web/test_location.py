@@ -197,3 +197,25 @@ async def test_the_body_of_a_post_goes_where_location_says(tmp_path: Path) -> No
     async with hosted(fastapi, tmp_path) as server:
         reply = await server.request("POST", "/api/v1/files/", {**BODY, "Upload-Length": "5"}, b"hello")
         assert (await server.look(reply["Location"]))["Upload-Offset"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "is_absolute"),
+    [
+        pytest.param("127.0.0.1:{port}", {}, True, id="the address that it has connected to"),
+        pytest.param("LOCALHOST:{port}", {}, True, id="the loopback's name"),
+        pytest.param("evil.example", {}, False, id="another name"),
+        pytest.param("127.0.0.2:{port}", {}, False, id="another address"),
+        pytest.param("127.0.0.1", {}, False, id="another port"),
+        pytest.param("127.0.0.1:{port}", {"X-Forwarded-For": "10.0.0.1"}, False, id="a proxy shows"),
+        pytest.param("127.0.0.1:{port}", {"Via": "1.1 proxy"}, False, id="a proxy shows by Via"),
+    ],
+)
+async def test_location_is_absolute_for_a_client_at_the_servers_own_address(
+    serve: Serve, host: str, more: dict[str, str], is_absolute: bool
+) -> None:
+    """CREA-POST-03, X17: aiotus 1.1 resolves no path; no header but the true address makes an origin."""
+    served = await serve()
+    host = host.format(port=served.port)
+    reply = await served.post({"Upload-Length": "5", "Host": host, **more})
+    assert reply["Location"].startswith(f"http://{host.lower()}/files/" if is_absolute else "/files/")

@@ -16,11 +16,17 @@ from pydantic.fields import FieldInfo
 from tuspy_server.settings import Settings
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Where": ("host", "port", "path", "data", "public_url", "trusted_proxies"),
+    "Where": ("host", "port", "path", "data", "public_url", "trusted_proxies", "http"),
     "Limits": ("max_size", "max_metadata_bytes", "max_header_bytes", "checksum_max_bytes", "pool_bytes"),
     "Lifetimes": ("expires_seconds", "expires_cap_seconds", "gone_seconds", "event_seconds", "sweep_interval_seconds"),
     "Durability": ("durability", "commit_interval_seconds", "head_wait_seconds"),
-    "Deadlines": ("body_idle_seconds", "storage_seconds", "drain_seconds"),
+    "Deadlines": (
+        "head_seconds",
+        "body_idle_seconds",
+        "body_least_bytes_per_second",
+        "storage_seconds",
+        "drain_seconds",
+    ),
     "Browsers": ("download", "cors_origins", "cors_credentials"),
     "Hooks": ("hook_seconds", "hook_attempts"),
     "Logs": ("log_format", "log_level"),
@@ -36,6 +42,7 @@ METAVARS: Final[Mapping[str, str]] = {
     "trusted_proxies": "NETWORK",
     "cors_origins": "ORIGIN",
     "hook_attempts": "COUNT",
+    "body_least_bytes_per_second": "COUNT",
 }
 
 UNITS: Final = (("GiB", 1 << 30), ("GB", 10**9), ("MiB", 1 << 20), ("MB", 10**6), ("KiB", 1 << 10), ("KB", 10**3))

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import faulthandler
+import functools
 import math
 import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from tuspy_server.edge.connection import EdgeConnection
+from tuspy_server.edge.options import EdgeOptions
+from tuspy_server.edge.selftest import self_test
 from tuspy_server.settings import Settings
 
 log = structlog.get_logger("tuspy_server.edge")
@@ -27,6 +31,9 @@ BACKLOG: Final = 1024
 
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than proxies keep idle connections (60 s), so that it is they who close them, never we under a request."""
+
+REQUEST_LINE_BYTES: Final = 16 << 10
+"""Room for a request's line beside its headers."""
 
 CLOSE_SECONDS: Final = 5.0
 """What the stores get to close after `drain_seconds`, before the process is ended as kill -9 would."""
@@ -114,7 +121,6 @@ class DrainingServer(uvicorn.Server):
                 served.app,
                 host=settings.host,
                 port=settings.port,
-                http="httptools",
                 ws="none",
                 interface="asgi3",
                 lifespan="off",
@@ -134,6 +140,7 @@ class DrainingServer(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Everything between two states of the process in which signals do what they do by default."""
+        await self._pick_http_class()
         with self.capture_signals():
             try:
                 await self._served.start()
@@ -144,6 +151,23 @@ class DrainingServer(uvicorn.Server):
             # uvicorn raises what it caught once more; but we did what the signal asked for, and 0 says so.
             self._captured_signals.clear()
         log.info("server.stopped")
+
+    async def _pick_http_class(self) -> None:
+        """Ours leans on a few internals of uvicorn: where a release has changed them, the stock class serves."""
+        self.config.http = "httptools"
+        if self._settings.http == "stock":
+            return
+        options = EdgeOptions(
+            head_bytes=self._settings.max_header_bytes + REQUEST_LINE_BYTES,
+            head_seconds=self._settings.head_seconds,
+            least_bytes_per_second=self._settings.body_least_bytes_per_second,
+        )
+        http = cast("type[asyncio.Protocol]", functools.partial(EdgeConnection, options=options))
+        trouble = await self_test(http)
+        if trouble is None:
+            self.config.http = http
+        else:
+            log.warning("server.http_class.stock", reason=trouble)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""

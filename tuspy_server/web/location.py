@@ -1,7 +1,8 @@
 """Where an upload is, as its client sees it: `Location` behind mounts, prefixes and proxies.
 
-It is absolute where the origin is known for certain (a setting, or a trusted proxy's word) and path-absolute otherwise:
-a `Host` header or an untrusted `X-Forwarded-Host` must not decide where a client sends its bytes (fault X17).
+It is absolute where the origin is known for certain (a setting, a trusted proxy's word, or the very address that the
+client has connected to) and path-absolute otherwise: a `Host` header or an untrusted `X-Forwarded-Host` must not decide
+where a client sends its bytes (fault X17).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from starlette.types import Scope
 from tuspy_server.protocol.fields import RequestHead
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_PROXY_FIELDS: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 
 
@@ -43,6 +45,7 @@ class Locations:
         if self._from_trusted_proxy(scope):
             prefix = _last(head, "x-forwarded-prefix", _PREFIX).rstrip("/")
             origin = origin or _forwarded_origin(scope, head)
+        origin = origin or _own_origin(scope, head)
         mount = scope.get("root_path", "").rstrip("/")
         return f"{origin}{prefix}{quote(mount)}/{upload_id}"
 
@@ -57,6 +60,27 @@ class Locations:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self.trusted_proxies)
+
+
+def _own_origin(scope: Scope, head: RequestHead) -> str:
+    """`http://address:port` where the client names the address that it has connected to, and no proxy shows; otherwise
+    empty. Some clients cannot resolve a path (aiotus 1.1), and this is how they are tried out first."""
+    server = scope.get("server")
+    host = (head.one("host") or "").lower()
+    if not server or server[1] is None or any(name in head.fields for name in _PROXY_FIELDS):
+        return ""
+    try:
+        address = ipaddress.ip_address(server[0])
+    except ValueError:
+        return ""
+    names = {f"[{address}]" if isinstance(address, ipaddress.IPv6Address) else str(address)}
+    if address.is_loopback:
+        names.add("localhost")
+    scheme = scope.get("scheme", "http")
+    own = {f"{name}:{server[1]}" for name in names}
+    if server[1] == {"http": 80, "https": 443}.get(scheme):
+        own |= names
+    return f"{scheme}://{host}" if host in own else ""
 
 
 def _forwarded_origin(scope: Scope, head: RequestHead) -> str:
