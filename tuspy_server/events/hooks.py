@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from tuspy_server.model import Event, EventType
@@ -17,11 +20,16 @@ AnyHook = TypeVar("AnyHook", bound=Hook)
 
 PREFIX: Final = "python:"
 
+THREADS: Final = 16
+"""Most calls of one plain hook at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Registered:
     types: frozenset[EventType]
     hook: Hook
+    threads: ThreadPoolExecutor
+    """Of this hook alone: what hangs in them takes no thread from other hooks, or from the hashing of bodies."""
 
 
 class Hooks:
@@ -47,7 +55,8 @@ class Hooks:
             consumer = PREFIX + (name or f"{hook.__module__}.{hook.__qualname__}")
             if consumer in self._hooks:
                 raise ValueError(f"a hook named {consumer.removeprefix(PREFIX)} exists; give this one a name=")
-            self._hooks[consumer] = _Registered(wanted, hook)
+            threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"tuspy-{consumer}")
+            self._hooks[consumer] = _Registered(wanted, hook, threads)
             return hook
 
         return register
@@ -59,10 +68,12 @@ class Hooks:
 
     async def call(self, consumer: str, event: Event) -> None:
         """Run one hook to its end. Raises whatever it raises."""
-        hook = self._hooks[consumer].hook
+        registered = self._hooks[consumer]
+        hook = registered.hook
         if inspect.iscoroutinefunction(hook):
             await hook(event)
             return
-        result = await asyncio.to_thread(hook, event)
+        run = partial(contextvars.copy_context().run, hook, event)
+        result = await asyncio.get_running_loop().run_in_executor(registered.threads, run)
         if inspect.isawaitable(result):
             await result

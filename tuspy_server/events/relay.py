@@ -16,6 +16,8 @@ log = structlog.get_logger("tuspy_server.events")
 
 BATCH: Final = 100
 AT_ONCE: Final = 16
+"""Calls of one consumer at once. Each has places of its own: one that is slow holds up none of the others."""
+
 POLL_SECONDS: Final = 5.0
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 3600.0
@@ -52,7 +54,7 @@ class Relay:
         self._wakeup = wakeup
         self._call_seconds = call_seconds
         self._most_attempts = most_attempts
-        self._delivering: set[asyncio.Task[None]] = set()
+        self._delivering: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
         """Deliver whatever is due, then wait for the next commit, retry or poll."""
@@ -77,22 +79,28 @@ class Relay:
             return POLL_SECONDS  # events wait for an application that has hooks: this process may be a mere `serve`
         while await self._outbox.relay(consumers, BATCH):
             pass
-        free = AT_ONCE - len(self._delivering)
-        if free == 0:
+        # Where every place is taken, the first call to end wakes the loop.
+        idle = [name for name in names if await self._fill(name)]
+        if not idle:
             return POLL_SECONDS
-        # The lease outlives the call's deadline, so that no delivery runs twice at once while its process lives.
-        leased = await self._outbox.lease(names, free, self._call_seconds + 30.0)
-        for delivery in leased:
-            task = asyncio.get_running_loop().create_task(self._deliver(delivery))
-            self._delivering.add(task)
-            task.add_done_callback(self._delivered)
-        if len(leased) == free:
-            return POLL_SECONDS  # every place is taken; the first to end wakes the loop
-        due_seconds = await self._outbox.next_due_seconds(names)
+        due_seconds = await self._outbox.next_due_seconds(idle)
         return POLL_SECONDS if due_seconds is None else min(max(due_seconds, 0.0), POLL_SECONDS)
 
+    async def _fill(self, name: str) -> bool:
+        """Begin what is due for one consumer. Whether places are left."""
+        free = AT_ONCE - list(self._delivering.values()).count(name)
+        if free == 0:
+            return False
+        # The lease outlives the call's deadline, so that no delivery runs twice at once while its process lives.
+        leased = await self._outbox.lease([name], free, self._call_seconds + 30.0)
+        for delivery in leased:
+            task = asyncio.get_running_loop().create_task(self._deliver(delivery))
+            self._delivering[task] = name
+            task.add_done_callback(self._delivered)
+        return len(leased) < free
+
     def _delivered(self, task: asyncio.Task[None]) -> None:
-        self._delivering.discard(task)
+        del self._delivering[task]
         self._wakeup.notify()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("event.delivery.unsettled", reason=repr(error))  # the lease ends, and it is delivered again
