@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_what_was_created_while_it_began_to_drain_is_there_afterwards(make_serve
     server.begin_to_terminate()
     with suppress(*CONNECTION_LOST):
         while (answer := request("POST", server.url, {"Upload-Length": "5"})).status == 201:
-            created.append(TusUpload(server.origin + answer.fields["location"]))
+            created.append(TusUpload(urljoin(server.url, answer.fields["location"])))
         assert says_come_again(answer)
     assert server.wait_exit(EXIT_SECONDS) == 0
     server.start()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 TUS: Final = {"Tus-Resumable": "1.0.0"}
 ANSWER_SECONDS: Final = 60.0
@@ -68,8 +68,7 @@ class TusUpload:
             fields["Content-Type"] = "application/offset+octet-stream"
         answer = request("POST", creation_url, fields, body)
         assert answer.status == 201, answer
-        parts = urlsplit(creation_url)
-        upload = cls(f"{parts.scheme}://{parts.netloc}{answer.fields['location']}")
+        upload = cls(urljoin(creation_url, answer.fields["location"]))
         if body is not None:
             upload.acknowledge(int(answer.fields["upload-offset"]))
         return upload

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tuspy_server.web.metrics import CONTENT_TYPE
 
-
 CHECK_SECONDS: Final = 1.0
 """How long the outcome of a check is told."""
 

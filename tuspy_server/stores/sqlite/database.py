@@ -11,9 +11,10 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tuspy_server.protocol.errors import StorageFull, StoreUnavailable, TryLater
+from tuspy_server.stores.sqlite.reserve import Reserve
 from tuspy_server.stores.sqlite.worker import Job, Worker
 
 Result = TypeVar("Result")
@@ -27,8 +28,9 @@ class Database:
         self._path = path
         self._durable = durable
         self._deadline_seconds = deadline_seconds
-        self._writer = Worker("tuspy-sqlite-writer", self._connect, self._run_transaction)
+        self._writer = Worker("tuspy-sqlite-writer", self._connect, self._run_group)
         self._reader = Worker("tuspy-sqlite-reader", self._connect, _run_each)
+        self._reserve = Reserve(path.with_suffix(".reserve"))
         self._syncing: bool | None = None
 
     async def open_to_look(self) -> None:
@@ -46,18 +48,22 @@ class Database:
         await self._reader.stop()
         await self._writer.stop()
 
-    async def write(self, function: Callable[[sqlite3.Connection], Result], *, synced: bool = True) -> Result:
+    async def write(
+        self, function: Callable[[sqlite3.Connection], Result], *, synced: bool = True, frees_space: bool = False
+    ) -> Result:
         """Run in a transaction; when this returns it is committed. A cancelled caller's job commits all the same,
         or not at all.
 
         Args:
             synced: False for changes that a power cut may take back, because the start does them anew or does without.
                 They are never lost alone: a later synced commit brings all earlier ones to the disk.
+            frees_space: True for what must succeed on a full disk, because it leads to space.
 
         Raises:
             StorageFull: 507. StoreUnavailable: 503, also when the outcome is unknown because the disk hangs.
         """
-        return await self._run(self._writer, function, synced)
+        result: Result = await self._run(self._writer, Job(function, synced=synced, frees_space=frees_space))
+        return result
 
     async def read(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run on the last committed state, beside a running write.
@@ -65,15 +71,14 @@ class Database:
         Raises:
             StoreUnavailable: 503.
         """
-        return await self._run(self._reader, function, False)
+        result: Result = await self._run(self._reader, Job(function))
+        return result
 
-    async def _run(self, worker: Worker, function: Callable[[sqlite3.Connection], Result], synced: bool) -> Result:
-        job = Job(function, synced=synced)
+    async def _run(self, worker: Worker, job: Job) -> Any:
         worker.submit(job)
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                result: Result = await job.future
-                return result
+                return await job.future
         except TimeoutError as error:
             raise StoreUnavailable from error
         except sqlite3.Error as error:
@@ -88,6 +93,14 @@ class Database:
 
     def _connect_to_look(self) -> sqlite3.Connection:
         return _prepare(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True))
+
+    def _run_group(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+        self._run_transaction(connection, jobs)
+        freeing = [job for job in jobs if job.frees_space]
+        if any(_is_full(job.error) for job in freeing) and self._reserve.spend():
+            self._run_transaction(connection, [job for job in freeing if _is_full(job.error)])
+        elif freeing:
+            self._reserve.keep()
 
     def _run_transaction(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         try:
@@ -134,11 +147,14 @@ def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
     return connection
 
 
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
 def translate(error: sqlite3.Error) -> TryLater:
     """The answer that a driver's error becomes. Programming errors pass as they are: they are no trouble that
     passes."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    if _is_full(error):
         return StorageFull()
     if isinstance(error, sqlite3.OperationalError):
         return StoreUnavailable()

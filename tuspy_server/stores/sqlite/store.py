@@ -51,7 +51,7 @@ class SqliteUploadStore:
             connection.execute(SQL["forget_writers"])
             connection.execute(SQL["release_leases"], {"now": now})
 
-        await self._database.write(recover)
+        await self._database.write(recover, frees_space=True)
 
     async def open_to_look(self) -> None:
         """Open for the methods that change nothing, beside a process that serves the same file."""
@@ -134,7 +134,7 @@ class SqliteUploadStore:
                 _add_event(connection, draft(upload), now)
             return uploads
 
-        return await self._database.write(expire)
+        return await self._database.write(expire, frees_space=True)
 
     async def cleanups(self, limit: int) -> Sequence[str]:
         """See the port."""
@@ -150,7 +150,7 @@ class SqliteUploadStore:
         def delete(connection: sqlite3.Connection) -> None:
             connection.executemany(SQL["cleaned"], [{"id": upload_id} for upload_id in upload_ids])
 
-        await self._database.write(delete, synced=False)
+        await self._database.write(delete, synced=False, frees_space=True)
 
     async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
         """See the port."""
@@ -163,7 +163,7 @@ class SqliteUploadStore:
             connection.execute(SQL["purge_deliveries"], old)
             return purged + connection.execute(SQL["purge_events"], old).rowcount
 
-        return await self._database.write(delete)
+        return await self._database.write(delete, frees_space=True)
 
     async def release_writers(self, held: Set[str]) -> int:
         """See the port."""
@@ -205,7 +205,8 @@ class SqliteUploadStore:
                 _add_event(connection, event, now)
             return _upload(rows[0], now)
 
-        return await self._database.write(change, synced=synced)
+        # Only endings leave a cleanup row, and only they lead to space.
+        return await self._database.write(change, synced=synced, frees_space=cleanup)
 
 
 def _add_event(connection: sqlite3.Connection, event: EventDraft, now: int) -> None:

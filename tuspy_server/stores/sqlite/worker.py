@@ -27,20 +27,23 @@ class Job:
 
     Attributes:
         synced: whether what it changes must be on the disk when it is reported.
+        frees_space: whether it may use the space that is kept for such as it.
         error: what it raised; set by the thread, as `result` is.
     """
 
-    __slots__ = ("error", "function", "future", "result", "synced")
+    __slots__ = ("error", "frees_space", "function", "future", "result", "synced")
 
-    def __init__(self, function: Function, *, synced: bool) -> None:
+    def __init__(self, function: Function, *, synced: bool = False, frees_space: bool = False) -> None:
         self.function = function
         self.synced = synced
+        self.frees_space = frees_space
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.result: Any = None
         self.error: BaseException | None = None
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Run it, and keep what comes of it."""
+        self.error = None
         try:
             self.result = self.function(connection)
         except Exception as error:  # whatever it is, it is the caller's
