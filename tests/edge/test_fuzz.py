@@ -196,8 +196,8 @@ def agree(data: bytes, ours: Answers, stock: Answers) -> bool:
     for index in range(max(len(ours), len(stock))):
         mine = ours[index] if index < len(ours) else None
         theirs = stock[index] if index < len(stock) else None
-        if mine is not None and mine[0] >= 400:
-            return (theirs is None or theirs[0] >= 400) or bool(STRICTER.search(mine[1]))
+        if mine is not None and mine[0] >= 400:  # to HEAD without its reason
+            return (theirs is None or theirs[0] >= 400) or not mine[1] or bool(STRICTER.search(mine[1]))
         if theirs is not None and theirs[0] >= 400:
             return bool(ours) and ours[-1][0] >= 400
         if mine != theirs:

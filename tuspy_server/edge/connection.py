@@ -19,6 +19,7 @@ from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from tuspy_server.edge.body import RequestBody
+from tuspy_server.edge.deadline import Deadline
 from tuspy_server.edge.exchange import Exchange
 from tuspy_server.edge.head import BadHead, ParsedHead, parse_head
 from tuspy_server.edge.lingering import Lingering
@@ -26,8 +27,6 @@ from tuspy_server.edge.options import EdgeOptions
 from tuspy_server.edge.received import Received
 from tuspy_server.edge.response import refusal
 from tuspy_server.edge.scope import Scopes
-
-__all__ = ["EdgeConnection", "EdgeOptions"]
 
 SCRATCH: Final = memoryview(bytearray(256 << 10))
 HEAD_SCRATCH: Final = SCRATCH[: 64 << 10]
@@ -70,11 +69,8 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._scopes: Scopes
         self._received = Received(self._options.head_bytes)
         self._exchange: Exchange | None = None
-        self._direct = False
-        self._paused = False
-        self._half_closed = False
-        self._stopping = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._direct = self._paused = self._half_closed = self._stopping = False
+        self._deadline = Deadline(self._loop, self._time_is_up)
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -85,7 +81,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._scopes = Scopes(self._config, self._app_state, self._transport)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn's set names its own classes
-        self._set_timer(self._options.head_seconds)
+        self._deadline.set(self._options.head_seconds)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
@@ -143,7 +139,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         elif self._exchange is not None:
             self._exchange.response.keep_alive = False
 
-    # --- what a body asks for ------------------------------------------------------------------------------------
+    # --- what a body and an exchange ask for ---------------------------------------------------------------------
 
     def pause(self) -> None:
         """See `Flow`. Only a body that is still awaited has a say: what a late reader asks for is no longer its own."""
@@ -159,8 +155,6 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """See `Flow`."""
         if self._exchange is not None:
             self._exchange.send_continue()
-
-    # --- what an exchange asks for -------------------------------------------------------------------------------
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
@@ -180,14 +174,14 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """The response is handed over: go on with the next request, or end the connection so that it arrives."""
         exchange = self._exchange
         self._server_state.total_requests += 1
-        if exchange is None or self._state not in (_State.BODY, _State.RESPONSE):
+        if exchange is None or self._state is _State.ENDED:
             return
         if not exchange.body.received or not exchange.response.keep_alive or self._stopping:
             self._end()
             return
         self._state = _State.HEAD
         self._exchange = None
-        self._set_timer(self._keep_alive_seconds)
+        self._deadline.set(self._keep_alive_seconds)
         if self._writable.is_set():
             self._resume_reading()
             if self._received or self._half_closed:
@@ -214,7 +208,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             if head is not None:
                 self._begin(head, parse_head(head))
             elif self._received.begun and not waiting:
-                self._set_timer(self._options.head_seconds)
+                self._deadline.set(self._options.head_seconds)
         except BadHead as error:
             self._refuse(error.status, str(error))
         # The client has closed its side: no more comes.
@@ -225,7 +219,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if head.upgrade == b"websocket" and self._websocket_class is not None:
             self._upgrade(raw_head + self._received.take_rest())
             return
-        self._cancel_timer()
+        self._deadline.clear()
         body = RequestBody(self, head.body_bytes, self._options.least_bytes_per_second)
         exchange = self._exchange = Exchange(self, head, body)
         self._state = _State.RESPONSE if body.received else _State.BODY
@@ -288,7 +282,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """Nothing that happens to the connection is our business any more."""
         self._state = _State.ENDED
         self._server_state.connections.discard(self)
-        self._cancel_timer()
+        self._deadline.stop()
         self._writable.set()
         if self._exchange is not None:
             self._exchange.lose()
@@ -303,17 +297,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _set_timer(self, delay_seconds: float) -> None:
-        self._cancel_timer()
-        self._timer = self._loop.call_later(delay_seconds, self._time_is_up)
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _time_is_up(self) -> None:
-        self._timer = None
         if self._received.begun:
             self._refuse(408, "the request's head took too long")
         else:

@@ -14,9 +14,9 @@ from typing import Final
 import httptools
 
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
-_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?")
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?[ \t]*")
 
-_VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_VERSIONS: Final = {b" HTTP/1.1": "1.1", b" HTTP/1.0": "1.0"}
 
 
 class BadHead(Exception):
@@ -88,7 +88,8 @@ def parse_head(head: bytes) -> ParsedHead:
     if not collector.complete:
         raise BadHead(400, "the request's head is malformed")
     # The parser also knows HTTP/0.9, ICE and RTSP, whose messages end elsewhere.
-    http_version = _VERSIONS.get(head[: head.index(b"\r\n")].rpartition(b" ")[2])
+    line_end = head.index(b"\r\n")
+    http_version = _VERSIONS.get(head[line_end - 9 : line_end])
     if http_version is None:
         raise BadHead(505, "this is a server of HTTP/1.1 and HTTP/1.0")
     try:
@@ -120,7 +121,7 @@ def _check_host(host: bytes | None, http_version: str) -> None:
     if host is None:
         if http_version == "1.1":
             raise BadHead(400, "HTTP/1.1 needs a Host header")
-    elif not _HOST.fullmatch(host.strip(b" \t")):
+    elif not _HOST.fullmatch(host):
         raise BadHead(400, "Host must be one host")
 
 

@@ -43,12 +43,13 @@ class Received:
             BadHead: 400, it can no longer become one; 414, 431, it is too long.
         """
         received = self._bytes
-        self._skip_empty_lines()
-        if not received or received == b"\r":
-            return None
-        # No further byte makes a head of it: TLS on a plain port, for one.
         if not _METHOD.match(received):
-            raise BadHead(400, "a request begins with its method")
+            self._skip_empty_lines()
+            if not received or received == b"\r":
+                return None
+            # No further byte makes a head of it: TLS on a plain port, for one.
+            if not _METHOD.match(received):
+                raise BadHead(400, "a request begins with its method")
         end = received.find(b"\r\n\r\n", max(0, self._searched - 3))
         if end < 0:
             if _BARE_LF.search(received, max(0, self._searched - 1)):

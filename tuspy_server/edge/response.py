@@ -9,12 +9,12 @@ from typing import Final
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_HEADER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n").fullmatch
+UNSAFE: Final = "a response header would break the response"
 
 _BODYLESS: Final = (204, 304)
-_CONNECTIONS_OWN: Final = (b"connection", b"keep-alive", b"transfer-encoding")
-"""What only this connection can know. Of the application's, `Connection: close` is heeded."""
+_FRAMING: Final = frozenset({b"content-length", b"connection", b"keep-alive", b"transfer-encoding"})
+"""Of the application's, its length and `Connection: close` are heeded: the rest is this connection's own matter."""
 
 
 def _phrase(status: int) -> bytes:
@@ -52,14 +52,17 @@ class Response:
         """
         lines = [STATUS_LINES[status], *header_lines(default_headers)]
         for name, value in headers:
-            lowered = name.lower()
-            if lowered == b"content-length":
-                self._left = int(value)
-            elif lowered in _CONNECTIONS_OWN:
-                if b"close" in value.lower():
-                    self.keep_alive = False
-                continue
-            lines.append(_header_line(name, value))
+            if (lowered := name.lower()) in _FRAMING:
+                if lowered == b"content-length":
+                    self._left = int(value)
+                else:
+                    if lowered == b"connection" and b"close" in value.lower():
+                        self.keep_alive = False
+                    continue
+            line = b"%b: %b\r\n" % (name, value)
+            if not _HEADER(line):
+                raise RuntimeError(UNSAFE)
+            lines.append(line)
         self._has_body = self._method != "HEAD" and status not in _BODYLESS
         if self._has_body and self._left is None:
             # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
@@ -118,10 +121,7 @@ def refusal(status: int, reason: str, default_headers: Headers, *, has_body: boo
 
 def header_lines(headers: Headers) -> list[bytes]:
     """Raises RuntimeError where one would break the response: who splits it writes the next one."""
-    return [_header_line(name, value) for name, value in headers]
-
-
-def _header_line(name: bytes, value: bytes) -> bytes:
-    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-        raise RuntimeError("a response header would break the response")
-    return b"%b: %b\r\n" % (name, value)
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    if not all(map(_HEADER, lines)):
+        raise RuntimeError(UNSAFE)
+    return lines
