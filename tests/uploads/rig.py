@@ -157,6 +157,10 @@ class LifecycleRig:
         assert row is not None
         return row
 
+    def now(self, upload: Upload) -> Upload:
+        """The row, for a condition that is looked at again and again."""
+        return self.rows._uploads[upload.id]
+
     def stored(self, upload: Upload) -> bytes:
         blob = self.blobs.blobs.get(upload.id)
         return b"" if blob is None else bytes(blob.content)
