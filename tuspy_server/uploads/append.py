@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from tuspy_server.model import EventType, Upload, UploadStatus
-from tuspy_server.ports import BlobStore, BlobWriter, BodySource, Commit, Ending, Lifetime, UploadStore
+from tuspy_server.ports import BlobStore, BlobWriter, BodySource, Ending, Lifetime, UploadStore
+from tuspy_server.protocol.checksum import Digest
 from tuspy_server.protocol.core import Append
 from tuspy_server.protocol.errors import (
     BodyStalled,
     BytesMissing,
     ChecksumMismatch,
-    StorageFault,
     StorageFull,
     TryLater,
     TusError,
     UploadBusy,
     UploadGone,
-    UploadNotFound,
     UploadTooLarge,
     WriterFenced,
 )
-from tuspy_server.uploads.drafts import draft_event, draft_for
+from tuspy_server.uploads.commits import STALE, Commits
+from tuspy_server.uploads.drafts import draft_for
 from tuspy_server.uploads.observer import Observer
 
 log = structlog.get_logger("tuspy_server.uploads")
@@ -61,15 +62,15 @@ class RunningAppend:
         blobs: BlobStore,
         options: AppendOptions,
         observer: Observer,
+        commit_interval_seconds: Callable[[], float] | None = None,
     ) -> None:
-        """`upload`: the row with this append's `writer` in it."""
+        """`upload`: the row with this append's `writer` in it; `commit_interval_seconds`: in place of the option."""
         if upload.writer is None:
             raise ValueError("the upload has not been claimed")
         self.upload_id = upload.id
         self.writer = upload.writer
         self.received_bytes = 0
         self.ended = asyncio.Event()
-        self._upload = upload
         self._append = append
         self._source = source
         self._store = store
@@ -80,12 +81,21 @@ class RunningAppend:
         self._stopped: TusError | None = None
         self._reading: asyncio.Timeout | None = None
         self._blob: BlobWriter | None = None
-        self._commit_timer: asyncio.TimerHandle | None = None
-        self._committing: asyncio.Task[None] | None = None
         self._settling = False
+        self._commits = Commits(
+            upload,
+            upload.writer,
+            append,
+            store=store,
+            lifetime=options.lifetime,
+            observer=observer,
+            interval_seconds=commit_interval_seconds or (lambda: options.commit_interval_seconds),
+            stop=self.stop,
+        )
 
     def stop(self, reason: TusError) -> None:
-        """Read no more; commit what came, unless `reason` says that another writer has the upload or that it is gone."""
+        """Read no more; commit what came, unless `reason` says that another writer has the upload, or that it is
+        gone."""
         if self._stopped is None:
             self._stopped = reason
         if self._reading is not None and not self._reading.expired():
@@ -96,17 +106,14 @@ class RunningAppend:
         return self._source is source
 
     async def commit_now(self) -> None:
-        """Commit what has come so far, for a HEAD that asks. A body with a checksum has nothing to show before its end."""
+        """Commit what has come so far, for a HEAD that asks; a body that has ended does so by itself. One with a
+        checksum has nothing to show before its end."""
         if self._digest is not None:
             return
-        # A commit that is under way may not have seen the last bytes; the one after it has.
-        for _ in range(2):
-            if self._settling:
-                await self.ended.wait()
-            if self._blob is None or self.ended.is_set():
-                return
-            task = self._committing or self._begin_commit(self._blob)
-            await asyncio.wait({task})
+        if self._blob is not None and not self._settling:
+            await self._commits.now(self._blob)
+        if self._settling:
+            await self.ended.wait()
 
     async def run(self, predecessor: RunningAppend | None) -> Upload:
         """Take the body. Returns the row after the last commit, finished if this body completed it.
@@ -131,13 +138,13 @@ class RunningAppend:
             if predecessor is not None:
                 await self._supersede(predecessor)
             self._raise_if_stopped()
-            return await self._blobs.open_writer(self._upload.id, self._append.upload_offset)
+            return await self._blobs.open_writer(self.upload_id, self._append.upload_offset)
         except BytesMissing as error:
             await self._fail()
             raise UploadGone from error
         except TusError as error:
-            if not isinstance(error, WriterFenced | UploadGone):
-                await self._commit(self._append.upload_offset, release=True)
+            if not isinstance(error, STALE):
+                await self._commits.commit(self._append.upload_offset, release=True)
             raise
 
     async def _supersede(self, predecessor: RunningAppend) -> None:
@@ -161,10 +168,7 @@ class RunningAppend:
             return None
         finally:
             self._settling = True
-            if self._commit_timer is not None:
-                self._commit_timer.cancel()
-            if self._committing is not None:
-                await asyncio.wait({self._committing})
+            await self._commits.close()
 
     async def _receive(self, blob: BlobWriter) -> None:
         left = self._append.most_bytes
@@ -174,12 +178,12 @@ class RunningAppend:
             if count == 0:
                 return
             if self._digest is not None:
-                await self._hash(buffer[:count])
+                await self._hash(self._digest, buffer[:count])
             blob.advance(count)
             left -= count
             self.received_bytes += count
             self._observer.received(count)
-            self._commit_soon(blob)
+            self._commits.soon(blob)
         # Only the body's end proves that it has no byte too many, and that a chunked one is whole (fault N07).
         if await self._read(memoryview(bytearray(1))):
             raise UploadTooLarge("the body is longer than the upload, or its checksum, allows")
@@ -199,176 +203,79 @@ class RunningAppend:
         if self._stopped is not None:
             raise self._stopped
 
-    async def _hash(self, block: memoryview) -> None:
-        if self._digest is None:
-            return
+    async def _hash(self, digest: Digest, block: memoryview) -> None:
         if len(block) <= INLINE_HASH_BYTES:
-            self._digest.update(block)
+            digest.update(block)
         else:
-            await asyncio.to_thread(self._digest.update, block)
-
-    # --- committing ----------------------------------------------------------------------------------------------
-
-    @property
-    def _most_visible(self) -> int | None:
-        """The last bytes are acknowledged only when the upload is finished: until then the offset stays below the length,
-        because clients take offset = length for success and never come back."""
-        length = self._append.upload_length
-        return None if length is None else max(length - 1, self._append.upload_offset)
-
-    def _commit_soon(self, blob: BlobWriter) -> None:
-        if self._commit_timer is None and self._committing is None and self._digest is None and not self._settling:
-            self._commit_timer = asyncio.get_running_loop().call_later(
-                self._options.commit_interval_seconds, self._begin_commit, blob
-            )
-
-    def _begin_commit(self, blob: BlobWriter) -> asyncio.Task[None]:
-        if self._commit_timer is not None:
-            self._commit_timer.cancel()
-            self._commit_timer = None
-        self._committing = asyncio.get_running_loop().create_task(self._commit_received(blob))
-        return self._committing
-
-    async def _commit_received(self, blob: BlobWriter) -> None:
-        started, covered_bytes = time.perf_counter(), self.received_bytes
-        try:
-            offset = self._visible(await blob.sync())
-            if offset > self._upload.upload_offset:
-                await self._commit(offset, release=False)
-                self._observer.committed(time.perf_counter() - started)
-        except TryLater as error:
-            # The bytes are there and the next commit may count them; what lasts is met by the last commit.
-            log.warning("upload.commit.failed", upload_id=self._upload.id, code=error.code)
-        except TusError as error:
-            self.stop(error)
-        except Exception:  # a defect: nobody awaits this task's result, so it must end the body itself
-            log.exception("upload.commit.crashed", upload_id=self._upload.id)
-            self.stop(StorageFault())
-        finally:
-            self._committing = None
-            if self.received_bytes > covered_bytes:
-                self._commit_soon(blob)
-
-    def _visible(self, durable_offset: int) -> int:
-        most = self._most_visible
-        return durable_offset if most is None else min(durable_offset, most)
-
-    async def _commit(self, offset: int, *, release: bool, with_length: bool = True) -> Upload:
-        """Count the bytes up to `offset`, and store a length that this request declares, if it lies past them: offset =
-        length is for the finish to say.
-
-        Raises:
-            WriterFenced, UploadGone, UploadNotFound: this writer is stale; nothing has changed.
-        """
-        news = self._append.upload_length if self._append.declares_length and with_length else None
-        upload = await self._store.commit(
-            self._draft_commit(offset, release=release, length=news if news is not None and news > offset else None)
-        )
-        if upload is None:
-            raise await self._why_stale()
-        self._upload = upload
-        return upload
-
-    def _draft_commit(self, offset: int, *, release: bool, length: int | None) -> Commit:
-        return Commit(
-            upload_id=self._upload.id,
-            writer=self.writer,
-            upload_offset=offset,
-            upload_length=length,
-            release=release,
-            lifetime=self._options.lifetime,
-        )
-
-    async def _why_stale(self) -> TusError:
-        upload = await self._store.get(self._upload.id)
-        if upload is None:
-            return UploadNotFound()
-        return UploadGone() if upload.is_gone else WriterFenced()
+            await asyncio.to_thread(digest.update, block)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
     async def _settle(self, blob: BlobWriter, failure: Exception | None) -> Upload:
         """Bring storage and row to where the body ended, let go of the upload, and raise what ended it early."""
-        stale = isinstance(failure, WriterFenced | UploadGone | UploadNotFound)
-        checksum, digest = self._append.checksum, self._digest
-        if failure is None and checksum is not None and digest is not None:
-            try:
-                failure = None if checksum.holds(digest, self._source.trailers) else ChecksumMismatch()
-            except TusError as error:  # a trailer that is missing or malformed
-                failure = error
-        if not stale:
+        failure = failure or self._judge_checksum()
+        if not isinstance(failure, STALE):
             try:
                 # The chunk MUST be discarded and the upload and its offset MUST NOT be updated (tus 1.0.0, Checksum).
-                if failure is not None and (checksum is not None or isinstance(failure, UploadTooLarge)):
+                if failure is not None and (self._digest is not None or isinstance(failure, UploadTooLarge)):
                     await self._discard(blob)
                 else:
                     upload = await self._keep(blob, whole=failure is None)
                     if failure is None:
+                        self._log("upload.append.finished", status=upload.status)
                         return upload
             except TusError as error:
                 failure = failure or error
         if failure is None:
             raise AssertionError("a body that was kept whole has been returned")
-        log.info(
-            "upload.append.ended",
-            upload_id=self._upload.id,
-            upload_offset=self._upload.upload_offset,
-            received_bytes=self.received_bytes,
-            reason=failure.code if isinstance(failure, TusError) else type(failure).__name__,
-        )
+        reason = failure.code if isinstance(failure, TusError) else type(failure).__name__
+        self._log("upload.append.ended", reason=reason)
         raise failure
+
+    def _judge_checksum(self) -> TusError | None:
+        checksum, digest = self._append.checksum, self._digest
+        if checksum is None or digest is None:
+            return None
+        try:
+            return None if checksum.holds(digest, self._source.trailers) else ChecksumMismatch()
+        except TusError as error:  # a trailer that is missing or malformed
+            return error
 
     async def _discard(self, blob: BlobWriter) -> None:
         # The row first: after a commit of unknown outcome it alone knows what counts. What cannot be cut off then lies
         # past the offset, and the next claim cuts it off.
-        upload = await self._commit(self._upload.upload_offset, release=True, with_length=False)
+        counted = self._commits.upload.upload_offset
+        upload = await self._commits.commit(counted, release=True, with_length=False)
         await blob.rollback(upload.upload_offset)
 
     async def _keep(self, blob: BlobWriter, *, whole: bool) -> Upload:
-        started = time.perf_counter()
+        commits, started = self._commits, time.perf_counter()
         try:
             offset = await blob.sync()
         except TryLater:
-            await self._commit(self._upload.upload_offset, release=True)
+            await commits.commit(commits.upload.upload_offset, release=True)
             raise
         if offset < self._append.upload_offset + self.received_bytes:
             # The disk took some and then was full. Bytes with a checksum count as a whole or not at all.
-            kept = self._upload.upload_offset if self._append.checksum is not None else self._visible(offset)
-            await self._commit(kept, release=True)
+            kept = commits.visible(offset) if self._digest is None else commits.upload.upload_offset
+            await commits.commit(kept, release=True)
             raise StorageFull
         if whole and offset == self._append.upload_length:
-            upload = await self._finish(offset)
+            upload = await commits.finish(offset)
         else:
-            upload = await self._commit(self._visible(offset), release=True)
+            upload = await commits.commit(commits.visible(offset), release=True)
         self._observer.committed(time.perf_counter() - started)
-        if whole:
-            log.info(
-                "upload.append.finished",
-                upload_id=upload.id,
-                upload_offset=upload.upload_offset,
-                received_bytes=self.received_bytes,
-                status=upload.status,
-            )
-        return upload
-
-    async def _finish(self, length: int) -> Upload:
-        event = draft_event(
-            EventType.FINISHED,
-            self._upload.id,
-            upload_offset=length,
-            upload_length=length,
-            upload_metadata=self._upload.upload_metadata,
-        )
-        upload = await self._store.finish(self._draft_commit(length, release=True, length=length), event)
-        if upload is None:
-            raise await self._why_stale()
-        self._upload = upload
         return upload
 
     async def _fail(self) -> None:
         """The stored bytes are fewer than the row counts: nothing can mend that, so say it loudly."""
-        log.error("upload.failed", upload_id=self._upload.id, upload_offset=self._upload.upload_offset)
-        event = draft_for(EventType.FAILED, self._upload)
-        await self._store.end(
-            Ending(upload_id=self._upload.id, status=UploadStatus.FAILED, event=event, writer=self.writer)
+        upload = self._commits.upload
+        log.error("upload.failed", upload_id=upload.id, upload_offset=upload.upload_offset)
+        event = draft_for(EventType.FAILED, upload)
+        await self._store.end(Ending(upload_id=upload.id, status=UploadStatus.FAILED, event=event, writer=self.writer))
+
+    def _log(self, event: str, **fields: str) -> None:
+        upload_offset = self._commits.upload.upload_offset
+        log.info(
+            event, upload_id=self.upload_id, upload_offset=upload_offset, received_bytes=self.received_bytes, **fields
         )

@@ -42,6 +42,9 @@ from tuspy_server.uploads.tasks import Tasks
 
 log = structlog.get_logger("tuspy_server.uploads")
 
+CROWD: Final = 32
+"""Bodies at once from which on their commits become rarer."""
+
 Result = TypeVar("Result")
 
 CLAIM_TRIES: Final = 3
@@ -262,6 +265,7 @@ class Uploads:
             blobs=self._blobs,
             options=self._options,
             observer=self._observer,
+            commit_interval_seconds=self._commit_interval_seconds,
         )
         predecessor = self._running.get(upload.id)
         self._running[upload.id] = running
@@ -296,6 +300,11 @@ class Uploads:
         self._wakeup.notify()
         await self.remove_bytes(upload_id)
         return True
+
+    def _commit_interval_seconds(self) -> float:
+        """In a crowd each body is counted less often, so that slow ones do not keep the disk busy with syncs; a
+        HEAD has its own counted at once."""
+        return self._options.commit_interval_seconds * max(1.0, len(self._running) / CROWD)
 
     def _new_writer(self) -> str:
         writer = secrets.token_hex(16)

@@ -1,0 +1,170 @@
+"""The commits of one body: bytes that became durable are counted in its row, now and then while it runs, and at its
+end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from tuspy_server.model import EventType, Upload
+from tuspy_server.ports import BlobWriter, Commit, Lifetime, UploadStore
+from tuspy_server.protocol.core import Append
+from tuspy_server.protocol.errors import (
+    StorageFault,
+    TryLater,
+    TusError,
+    UploadGone,
+    UploadNotFound,
+    WriterFenced,
+)
+from tuspy_server.uploads.drafts import draft_event
+from tuspy_server.uploads.observer import Observer
+
+log = structlog.get_logger("tuspy_server.uploads")
+
+STALE: Final = (WriterFenced, UploadGone, UploadNotFound)
+"""Errors after which a writer changes nothing that counts (I5)."""
+
+
+class Commits:
+    """Every commit says whose it is; one that finds another writer in the row changes nothing and ends the body.
+
+    Attributes:
+        upload: the row as last committed by this writer.
+    """
+
+    def __init__(
+        self,
+        upload: Upload,
+        writer: str,
+        append: Append,
+        *,
+        store: UploadStore,
+        lifetime: Lifetime | None,
+        observer: Observer,
+        interval_seconds: Callable[[], float],
+        stop: Callable[[TusError], None],
+    ) -> None:
+        """`interval_seconds`: how long bytes wait to be counted; `stop`: ends the body when its writer is stale."""
+        self.upload = upload
+        self._writer = writer
+        self._append = append
+        self._store = store
+        self._lifetime = lifetime
+        self._observer = observer
+        self._interval_seconds = interval_seconds
+        self._stop = stop
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._uncounted = False
+        self._closed = False
+
+    # --- while the body runs -------------------------------------------------------------------------------------
+
+    def soon(self, blob: BlobWriter) -> None:
+        """Bytes have come: count them within the interval. A body with a checksum counts only as a whole."""
+        self._uncounted = True
+        if self._timer is None and self._running is None and self._append.checksum is None and not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(self._interval_seconds(), self._begin, blob)
+
+    async def now(self, blob: BlobWriter) -> None:
+        """Count what has come so far."""
+        # A commit that is under way may not have seen the last bytes; the one after it has.
+        for _ in range(2):
+            if self._closed or self._append.checksum is not None:
+                return
+            await asyncio.wait({self._running or self._begin(blob)})
+
+    async def close(self) -> None:
+        """Begin no more; await the one under way."""
+        self._closed = True
+        self._cancel_timer()
+        if self._running is not None:
+            await asyncio.wait({self._running})
+
+    def _begin(self, blob: BlobWriter) -> asyncio.Task[None]:
+        self._cancel_timer()
+        self._running = asyncio.get_running_loop().create_task(self._count(blob))
+        return self._running
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _count(self, blob: BlobWriter) -> None:
+        started, self._uncounted = time.perf_counter(), False
+        try:
+            offset = self.visible(await blob.sync())
+            if offset > self.upload.upload_offset:
+                await self.commit(offset, release=False)
+                self._observer.committed(time.perf_counter() - started)
+        except TryLater as error:
+            # The bytes are there and the next commit may count them; what lasts is met by the last commit.
+            log.warning("upload.commit.failed", upload_id=self.upload.id, code=error.code)
+        except TusError as error:
+            self._stop(error)
+        except Exception:  # a defect: nobody awaits this task's result, so it must end the body itself
+            log.exception("upload.commit.crashed", upload_id=self.upload.id)
+            self._stop(StorageFault())
+        finally:
+            self._running = None
+            if self._uncounted:
+                self.soon(blob)
+
+    # --- single commits ------------------------------------------------------------------------------------------
+
+    def visible(self, durable_offset: int) -> int:
+        """The offset that may be shown. The last bytes are acknowledged only when the upload is finished: until then it
+        stays below the length, because clients take offset = length for success and never come back."""
+        length = self._append.upload_length
+        return durable_offset if length is None else min(durable_offset, max(length - 1, self._append.upload_offset))
+
+    async def commit(self, offset: int, *, release: bool, with_length: bool = True) -> Upload:
+        """Count the bytes up to `offset`, and store a length that this request declares, if it lies past them: offset =
+        length is for the finish to say.
+
+        Raises:
+            WriterFenced, UploadGone, UploadNotFound: this writer is stale; nothing has changed.
+        """
+        news = self._append.upload_length if self._append.declares_length and with_length else None
+        length = news if news is not None and news > offset else None
+        return await self._of_this_writer(await self._store.commit(self._draft(offset, length, release=release)))
+
+    async def finish(self, length: int) -> Upload:
+        """All bytes are durable: finished, with its event, in one transaction.
+
+        Raises:
+            WriterFenced, UploadGone, UploadNotFound: as `commit`.
+        """
+        event = draft_event(
+            EventType.FINISHED,
+            self.upload.id,
+            upload_offset=length,
+            upload_length=length,
+            upload_metadata=self.upload.upload_metadata,
+        )
+        return await self._of_this_writer(await self._store.finish(self._draft(length, length, release=True), event))
+
+    def _draft(self, offset: int, length: int | None, *, release: bool) -> Commit:
+        return Commit(
+            upload_id=self.upload.id,
+            writer=self._writer,
+            upload_offset=offset,
+            upload_length=length,
+            release=release,
+            lifetime=self._lifetime,
+        )
+
+    async def _of_this_writer(self, upload: Upload | None) -> Upload:
+        if upload is not None:
+            self.upload = upload
+            return upload
+        upload = await self._store.get(self.upload.id)
+        if upload is None:
+            raise UploadNotFound
+        raise UploadGone if upload.is_gone else WriterFenced
