@@ -46,9 +46,7 @@ TRANSITIONS: Final[Mapping[UploadStatus, frozenset[UploadStatus]]] = MappingProx
 )
 """Every transition there is. Adapters and the lifecycle obey it; a test compares their statements with it."""
 
-GONE: Final[frozenset[UploadStatus]] = frozenset(
-    {UploadStatus.FAILED, UploadStatus.TERMINATED, UploadStatus.EXPIRED}
-)
+GONE: Final[frozenset[UploadStatus]] = frozenset({UploadStatus.FAILED, UploadStatus.TERMINATED, UploadStatus.EXPIRED})
 """States that answer 410 until the row is purged, and 404 after."""
 
 
