@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compatibility import README, SHOWN_BY, module_of
 from tests.reference import DOCS, PAGES
 from tuspy_server import TusServer
 
@@ -47,3 +48,11 @@ def test_links_inside_the_project_lead_to_files(page: Path) -> None:
 def test_generated_reference_is_current(name: str) -> None:
     """`python -m tests.reference` has been run since the code changed."""
     assert (DOCS / name).read_text("utf-8") == PAGES[name]()
+
+
+@pytest.mark.parametrize("client", SHOWN_BY)
+def test_the_table_of_clients_knows_every_test_of_a_client(client: str) -> None:
+    """`python -m tests.compatibility` can only mark what a test shows."""
+    module = (ROOT / "tests" / "clients" / f"{module_of(client)}.py").read_text("utf-8")
+    assert set(re.findall(r"^(?:async )?def (test_\w+)", module, re.MULTILINE)) == set(SHOWN_BY[client])
+    assert f"| {client} " in README.read_text("utf-8")
