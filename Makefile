@@ -10,7 +10,7 @@ NODE_STAMPS := $(NODE_FOLDERS:%=.make/%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long test-all soak lint format lock clean FORCE
+.PHONY: help serve test test-long test-all soak bench lint format lock clean FORCE
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ test-all: test test-long ## Run all tests, the long ones too
 
 soak: .make/test $(NODE_STAMPS) ## Eight uploads of 1 GiB at once: memory stays bounded
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+bench: .make/test ## Our server and its peers under one load (ARGS= goes to bench, such as ARGS=--quick)
+	$(BIN)/python -m bench $(ARGS)
 
 lint: .make/test .make/lint ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
