@@ -35,6 +35,7 @@ class Request:
     cancelled: bool = False
     task: asyncio.Task[Any] | None = None
     answer: str = "none yet"
+    steps: int = 0
 
 
 @dataclass
@@ -89,6 +90,8 @@ class Book:
         entry.length = upload.upload_length
         if upload.status is UploadStatus.FINISHED:
             entry.was_finished = True
+            if not request.body.ended:
+                self.complain("N07: finished by a body whose end has not come")
             content, durable_bytes = self._world.content(upload.id)
             if content != bytes(entry.counted) or durable_bytes != len(content):
                 self.complain(f"I7: finished with {content!r} ({durable_bytes} durable), not {bytes(entry.counted)!r}")

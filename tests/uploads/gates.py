@@ -45,6 +45,7 @@ class Gate:
     call: str
     when: When
     opened: asyncio.Future[None]
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Gates:
     """
 
     loop: SteppedLoop | None
-    hold_all: bool = False
+    hold_next: float = 0
     traps: list[Trap] = field(default_factory=list)
     waiting: list[Gate] = field(default_factory=list)
     failed: int = 0
@@ -94,7 +95,8 @@ class Gates:
             if trap.error is not None:
                 self.failed += 1
                 raise trap.error()
-        if trap is not None or self.hold_all:
+        if trap is not None or self.hold_next >= 1:
+            self.hold_next -= trap is None
             gate = Gate(name, when, asyncio.get_running_loop().create_future())
             self.waiting.append(gate)
             try:
@@ -117,7 +119,7 @@ class Gates:
 
     def open_all(self) -> None:
         """No gate stops or fails anything any more."""
-        self.hold_all = False
+        self.hold_next = 0
         self.traps.clear()
         for gate in list(self.waiting):
             self.let_go(gate)

@@ -6,7 +6,6 @@ import asyncio
 import traceback
 
 from tests.uploads.book import Book, Entry, Request
-from tests.uploads.node import Node
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.protocol.errors import (
     BodyStalled,
@@ -22,7 +21,7 @@ from tuspy_server.protocol.errors import (
 )
 
 
-def judge(request: Request, book: Book, node: Node, *, faulted: bool) -> None:
+def judge(request: Request, book: Book, *, faulted: bool) -> None:
     """Settle a request whose task has ended."""
     task = request.task
     assert task is not None
@@ -45,6 +44,8 @@ def judge(request: Request, book: Book, node: Node, *, faulted: bool) -> None:
             _judge_refusal(request, error, entry, book, faulted=faulted)
         case _:
             book.complain("crashed: " + "".join(traceback.format_exception(error)))
+    if request.kind == "create" and error is not None and entry is not None and not faulted and entry.end is None:
+        book.complain(f"{request.answer} for a creation, and the upload stays")
     if request.checksum != "none" and request.counted_bytes not in (0, len(request.planned)):
         book.complain(f"{request.counted_bytes} of {len(request.planned)} bytes with a checksum were counted")
 

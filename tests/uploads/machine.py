@@ -23,6 +23,7 @@ from tuspy_server.protocol.core import Patch
 from tuspy_server.protocol.creation import Create
 from tuspy_server.protocol.errors import Overloaded, StorageFault, StorageFull, StoreUnavailable
 
+MOST_REQUESTS: Final = 6
 INDEX = st.integers(0, 7)
 SIZE = st.integers(0, 12)
 RARELY = st.integers(0, 3).map(lambda number: number == 3)
@@ -58,7 +59,7 @@ class UploadsMachine(Scene):
     # --- clients -------------------------------------------------------------------------------------------------
 
     @rule(
-        length=st.sampled_from([None, 0, 1, 8, 12, 20, 20]),
+        length=st.sampled_from([None, 0, 0, 1, 8, 12, 20]),
         carries=st.booleans(),
         size=SIZE,
         sent=SIZE,
@@ -88,12 +89,14 @@ class UploadsMachine(Scene):
         chunked=st.booleans(),
         declares=st.sampled_from([None, None, 0, 3]),
         checksum=CHECKSUM,
+        rival=RARELY,
     )
-    @precondition(lambda self: self._known())
+    @precondition(lambda self: self._known() and len(self._pending()) < MOST_REQUESTS)
     def patch(
         self,
         *,
         index: int,
+        rival: bool,
         astray: int,
         size: int,
         sent: int,
@@ -102,7 +105,7 @@ class UploadsMachine(Scene):
         declares: int | None,
         checksum: str,
     ) -> None:
-        entry = self._pick(self._known(), index)
+        entry = self._pick_target(index, rival=rival)
         start = max(len(entry.counted) + astray, 0)
         if entry.length is not None and size % 3 == 0:
             size = max(entry.length - start, 0)  # to the end, often
@@ -124,14 +127,22 @@ class UploadsMachine(Scene):
         )
         self._begin(request, lambda: self.node.uploads.append(entry.upload_id, patch, request.body), sent, ends=ends)
 
-    @rule(index=INDEX, size=st.integers(1, 12), sent=st.integers(1, 6), checksum=CHECKSUM)
-    @precondition(lambda self: self._known())
-    def begin_a_body(self, index: int, size: int, sent: int, checksum: str) -> None:
+    @rule(
+        index=INDEX,
+        rival=RARELY,
+        size=st.integers(2, 12),
+        sent=st.integers(1, 6),
+        checksum=CHECKSUM,
+        pause=st.booleans(),
+    )
+    @precondition(lambda self: self._known() and len(self._pending()) < MOST_REQUESTS)
+    def begin_a_body(self, index: int, rival: bool, size: int, sent: int, checksum: str, pause: bool) -> None:
         """A PATCH that is accepted and then waits for its client: most of what can go wrong goes wrong there."""
-        entry = self._pick(self._known(), index)
+        entry = self._pick_target(index, rival=rival)
         room = MOST_BYTES if entry.length is None else entry.length - len(entry.counted)
         self.patch(
             index=index,
+            rival=rival,
             astray=0,
             size=min(size, room),
             sent=sent,
@@ -140,9 +151,11 @@ class UploadsMachine(Scene):
             declares=None,
             checksum=checksum,
         )
+        if pause:
+            self.loop.advance(0.3)
 
     @rule(index=INDEX)
-    @precondition(lambda self: self._known())
+    @precondition(lambda self: self._known() and len(self._pending()) < MOST_REQUESTS)
     def head(self, index: int) -> None:
         entry = self._pick(self._known(), index)
         request = Request("head", ScriptedBody.whole(b""), upload_id=entry.upload_id)
@@ -158,12 +171,14 @@ class UploadsMachine(Scene):
         request = Request("delete", ScriptedBody.whole(b""), upload_id=entry.upload_id)
         self._begin(request, lambda: self.node.uploads.terminate(entry.upload_id))
 
-    @rule(index=INDEX, count=st.integers(1, 12))
+    @rule(index=INDEX, count=st.integers(1, 12), pause=st.booleans())
     @precondition(lambda self: self._open_bodies())
-    def send(self, index: int, count: int) -> None:
+    def send(self, index: int, count: int, pause: bool) -> None:
         request = self._pick(self._open_bodies(), index)
         self._send(request, count)
         self.loop.settle()
+        if pause:
+            self.loop.advance(0.3)
 
     @rule(index=INDEX, how=st.sampled_from(["end", "disconnect", "overrun"]))
     @precondition(lambda self: self._open_bodies())
@@ -182,9 +197,10 @@ class UploadsMachine(Scene):
 
     # --- gates and faults ----------------------------------------------------------------------------------------
 
-    @rule()
-    def hold_everything(self) -> None:
-        self.node.gates.hold_all = True
+    @rule(count=st.integers(1, 5))
+    def hold_some(self, count: int) -> None:
+        """Not all: a server in which nothing moves shows nothing."""
+        self.node.gates.hold_next = count
 
     @rule(call=CALL, when=WHEN)
     def hold_one(self, call: str, when: Any) -> None:

@@ -21,6 +21,8 @@ from tuspy_server.protocol.core import Patch
 
 MOST_BYTES: Final = 40
 OPEN: Final = ("none yet", "cancelled")
+HELD_STEPS: Final = 5
+OPEN_STEPS: Final = 10
 
 
 class Scene(RuleBasedStateMachine):
@@ -50,6 +52,7 @@ class Scene(RuleBasedStateMachine):
     @invariant()
     def everything_holds(self) -> None:
         self._settle_answers()
+        self._lose_patience()
         self.book.check_rows()
         if self.checks_events_each_step:
             self.book.check_events()
@@ -112,6 +115,18 @@ class Scene(RuleBasedStateMachine):
 
     # --- helpers -------------------------------------------------------------------------------------------------
 
+    def _lose_patience(self) -> None:
+        """A call held for ever, or a client that never goes on, would hold up what the later steps could find."""
+        for gate in list(self.node.gates.waiting):
+            gate.steps += 1
+            if gate.steps > HELD_STEPS:
+                self.node.gates.let_go(gate)
+                self.loop.settle()
+        for request in self._open_bodies():
+            request.steps += 1
+            if request.steps > OPEN_STEPS:
+                self._end(request, ("disconnect", "end", "overrun")[len(request.planned) % 3])
+
     def _open_all_gates(self) -> None:
         self.node.gates.open_all()
         self.loop.settle()
@@ -147,7 +162,7 @@ class Scene(RuleBasedStateMachine):
     def _settle_answers(self) -> None:
         for request in self.requests:
             if request.task is not None and request.task.done() and request.answer == "none yet":
-                judge(request, self.book, self.node, faulted=self.faulted)
+                judge(request, self.book, faulted=self.faulted)
 
     def _raise_complaints(self) -> None:
         if self.book.complaints:
@@ -168,6 +183,15 @@ class Scene(RuleBasedStateMachine):
         """Those that are over too, sometimes: their answers must be right as well."""
         known = [entry for entry in self.book.entries.values() if entry.known]
         return [entry for entry in known if not entry.end and not entry.was_finished] or known
+
+    def _pick_target(self, index: int, *, rival: bool) -> Entry:
+        """An upload for a PATCH: one that has a body already only for a rival, or little would ever be counted."""
+        busy = {request.upload_id for request in self._open_bodies()}
+        known = self._known()
+        entry: Entry = self._pick(
+            known if rival else [entry for entry in known if entry.upload_id not in busy] or known, index
+        )
+        return entry
 
     def _pending(self) -> list[Request]:
         return [request for request in self.requests if request.answer == "none yet"]

@@ -41,21 +41,21 @@ def run(machine: type[UploadsMachine], examples: int, steps: int) -> None:
 
 def test_the_invariants_hold_in_memory() -> None:
     """I1 to I8 and I12; faults C01 to C07, C10, C11, K01 to K04, N01 to N04."""
-    run(UploadsMachine, examples=1000, steps=40)
+    run(UploadsMachine, examples=1500, steps=40)
 
 
 def test_the_invariants_hold_on_sqlite_and_files() -> None:
     """The same, with the adapters that are served."""
-    run(DiskMachine, examples=80, steps=30)
+    run(DiskMachine, examples=100, steps=30)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_invariants_hold_in_memory_for_long() -> None:
-    run(UploadsMachine, examples=20_000, steps=70)
+    run(UploadsMachine, examples=6000, steps=60)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_invariants_hold_on_sqlite_and_files_for_long() -> None:
-    run(DiskMachine, examples=2000, steps=50)
+    run(DiskMachine, examples=600, steps=40)

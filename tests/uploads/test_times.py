@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_a_quiet_body_commits_nothing(stage: Stage) -> None:
     upload, body = stage.create(), ScriptedBody(b"123")
     stage.patch(upload, body)
     stage.loop.advance(1)
-    stage.node.gates.hold_all = True
+    stage.node.gates.hold_next = math.inf
     stage.loop.advance(20)
     assert not stage.node.gates.waiting
 
