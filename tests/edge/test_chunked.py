@@ -159,3 +159,12 @@ def test_a_broken_coding_gives_what_came_before_it() -> None:
     decoder, body, _ = decode(b"3\r\nabc\r\nX", [])
     assert body == b"abc"
     assert not decoder.done
+
+
+@pytest.mark.parametrize("name", [b"Content-Length", b"transfer-encoding"])
+def test_framing_in_the_trailers_is_broken(name: bytes) -> None:
+    """X18: a second framing behind the end of the first one hides a request in the trailers."""
+    decoder = ChunkedDecoder()
+    decoder.decode(memoryview(b"0\r\na: b\r\n" + name + b": 0\r\n\r\n"))
+    assert decoder.broken
+    assert not decoder.done

@@ -226,6 +226,9 @@ def test_any_stream_is_answered_as_by_the_stock_class(loop: str, examples: int) 
         @example(head("GET", "/").replace(b"Host", b"ost"), [])
         @example(head("GET", "/") + head("GET", "/", {"Connection": "close"}) + head("GET", "/"), [1, 33, 1, 52])
         @example(head("HEAD", "/", {"Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n0;\r\n\r\n\r\n", [])
+        @example(
+            head("GET", "/", {"Transfer-Encoding": "chunked"}) + b"0\r\nA:/ HTTP/1.1\r\nContent-Length: 0\r\n\r\n", []
+        )
         def compare(data: bytes, splits: list[int]) -> None:
             pieces = list(pieces_of(data + LAST, splits))
             mine, theirs = [], []

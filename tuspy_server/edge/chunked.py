@@ -18,6 +18,9 @@ _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED))
 _TRAILER: Final = re.compile(rb"(%b):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*" % _TOKEN)
 
+FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""Fields that must not be trailers (RFC 9110 6.5.1)."""
+
 
 class _State(Enum):
     SIZE = auto()
@@ -106,7 +109,9 @@ class ChunkedDecoder:
         else:
             self._trailer_bytes += len(line)
             match = _TRAILER.fullmatch(line)
-            if match is None or self._trailer_bytes > TRAILER_LIMIT_BYTES:
+            name = b"" if match is None else match[1].lower()
+            # A second framing behind the first one's end is a request hidden in this one's trailers.
+            if match is None or name in FRAMING or self._trailer_bytes > TRAILER_LIMIT_BYTES:
                 self._state = _State.BROKEN
                 return
-            self.trailers.append((match[1].lower(), match[2]))
+            self.trailers.append((name, match[2]))
