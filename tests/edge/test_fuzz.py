@@ -5,6 +5,7 @@
 - We never reset a connection whose client sends on behind its last request: the answer would be lost.
 - We take an absolute target without a path (RFC 9112 3.2.2).
 - We keep trailers apart; the stock class adds them to the headers.
+- We know no HTTP/0.9, and its lines have no version.
 - We keep an HTTP/1.0 connection whose client asks for it.
 """
 
@@ -37,6 +38,7 @@ theirs."""
 LAST: Final = head("GET", "/last", {"Connection": "close"})
 OPTIONS: Final = EdgeOptions(head_bytes=4096, linger_seconds=0.2)
 
+NO_VERSION: Final = re.compile(rb"(?m)^[A-Z]+ [^ \r\n]+\r?\n")
 NO_PATH: Final = re.compile(rb"http://[^/]*[ ?]")
 
 STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 \d\d\d ")
@@ -188,7 +190,7 @@ def parsed(received: bytes) -> Answers:
 
 
 def agree(data: bytes, ours: Answers, stock: Answers) -> bool:
-    if NO_PATH.search(data):
+    if NO_PATH.search(data) or NO_VERSION.search(data):
         return ours != []
     if stock and stock[-1] == RESET:
         stock = stock[:-2]  # the last answer may be cut

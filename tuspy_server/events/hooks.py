@@ -52,7 +52,8 @@ class Hooks:
         wanted = frozenset(EventType(item) for item in types) or frozenset(EventType)
 
         def register(hook: AnyHook) -> AnyHook:
-            consumer = PREFIX + (name or f"{hook.__module__}.{hook.__qualname__}")
+            qualified = getattr(hook, "__qualname__", type(hook).__qualname__)
+            consumer = PREFIX + (name or f"{hook.__module__}.{qualified}")
             if consumer in self._hooks:
                 raise ValueError(f"a hook named {consumer.removeprefix(PREFIX)} exists; give this one a name=")
             threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"tuspy-{consumer}")

@@ -188,3 +188,13 @@ async def test_a_delete_that_fails_can_be_tried_again(rig: FilesystemRig, monkey
         await rig.blobs.delete(upload_id)
     await rig.blobs.delete(upload_id)
     assert not rig.blobs.path(upload_id).exists()
+
+
+@pytest.mark.parametrize("count", [1000, 3 << 20], ids=["small", "streamed"])
+async def test_no_space_for_a_new_file_is_507(rig: FilesystemRig, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """D02: the file cannot even be made; the next request makes it."""
+    upload_id, content = new_id(), some_bytes(count)
+    FailingCall(monkeypatch, "open_at", once(ENOSPC))
+    with pytest.raises(StorageFull):
+        await store(rig.blobs, upload_id, 0, content)
+    assert await store(rig.blobs, upload_id, 0, content) == count

@@ -199,6 +199,9 @@ class FileWriter:
             self._fail(calls.translate(error))
         elif error is not None:
             view_bytes = 0
+            # A new file for which there is no space has never been open; any other error may be a sync's.
+            if self._descriptor is None and isinstance(error, OSError):
+                self._fail(calls.translate(error))
             self._fail(StorageFault())
         self._written_offset += view_bytes
         page.written += view_bytes
