@@ -16,7 +16,9 @@ from tuspy_server.protocol.errors import (
     StorageFull,
     StoreUnavailable,
     TusError,
+    UploadBusy,
     UploadTooLarge,
+    WriterFenced,
 )
 
 
@@ -118,3 +120,22 @@ async def test_a_disk_that_fills_up_keeps_no_part_of_a_body_with_a_checksum(rig:
         await rig.patch(upload, 0, b"12345", checksum=sha1(b"12345"))
     assert (await rig.row(upload)).upload_offset == 0
     assert (await rig.patch(upload, 0, b"12345", checksum=sha1(b"12345"))).upload_offset == 5
+
+
+async def test_a_writer_that_was_waited_for_in_vain_is_waited_for_by_the_next_one_too() -> None:
+    """I1, I5: the one after the impatient one wrote while the stale one's open was still to come, which then cut it."""
+    rig = LifecycleRig(storage_seconds=0.05)
+    upload = await rig.create(10)
+    rig.hold("open_writer", "before")
+    stale = rig.begin(rig.patch(upload, 0, b"12"))
+    gate = await rig.held()
+    for _ in range(2):
+        with pytest.raises(UploadBusy):
+            await rig.patch(upload, 0, b"abc")
+    assert rig.stored(upload) == b""
+    rig.gates.let_go(gate)
+    with pytest.raises(WriterFenced):
+        await stale
+    assert (await rig.patch(upload, 0, b"abc")).upload_offset == 3
+    assert rig.stored(upload) == b"abc"
+    await rig.close()

@@ -50,6 +50,11 @@ class RunningAppend:
     """The one writer of an upload in this process, from its claim to its last commit.
 
     It runs in a task of its own that no request's end cancels; `stop` ends it, and it then still commits what it has.
+
+    Attributes:
+        writer: its fence in the row.
+        ended: set when it will touch neither storage nor row any more.
+        unended: an earlier append of the upload that it has waited for in vain; None as a rule.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class RunningAppend:
         self.writer = upload.writer
         self.received_bytes = 0
         self.ended = asyncio.Event()
+        self.unended: RunningAppend | None = None
         self._append = append
         self._source = source
         self._store = store
@@ -150,9 +156,13 @@ class RunningAppend:
     async def _supersede(self, predecessor: RunningAppend) -> None:
         """One writer an upload and process: the claim has fenced the earlier one, here its running call is awaited."""
         predecessor.stop(WriterFenced())
+        self.unended = predecessor
         try:
             async with asyncio.timeout(self._options.storage_seconds):
-                await predecessor.ended.wait()
+                while self.unended is not None:
+                    await self.unended.ended.wait()
+                    # It may itself have given up waiting for one before it, whose call can still reach the storage.
+                    self.unended = self.unended.unended
         except TimeoutError as error:
             raise UploadBusy from error
 

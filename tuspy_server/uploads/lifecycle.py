@@ -278,7 +278,10 @@ class Uploads:
             return await running.run(predecessor)
         finally:
             if self._running.get(running.upload_id) is running:
-                del self._running[running.upload_id]
+                if running.unended is None or running.unended.ended.is_set():
+                    del self._running[running.upload_id]
+                else:  # the next writer has to wait for it, too
+                    self._running[running.upload_id] = running.unended
 
     async def _terminate(self, upload_id: str) -> None:
         decide_terminate(await self.find(upload_id))
