@@ -1,6 +1,6 @@
 """The lifecycle between any two awaits: crashes, delays, faults and fences, with clients that send different bytes.
 
-A failure prints its seed; `TUSPY_SEED=<seed>` runs the same examples again. CI judges every change by the same examples;
+A failure prints its seed; `TUSPY_SEED=<seed>` runs the same examples again. CI judges every change by the same ones,
 everybody else's runs look for new ones.
 """
 
