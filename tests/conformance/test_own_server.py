@@ -27,8 +27,14 @@ def all_pass(*arguments: str, flags: tuple[str, ...] = ()) -> bool:
 def test_with_its_defaults(http: str) -> None:
     status, found = judged(flags=("--http", http))
     failed = {case: verdict[1] for case, verdict in found.items() if verdict[0] == "failed"}
-    assert failed.keys() == KNOWN[http].keys(), failed
     assert status == 0
+    assert failed.keys() >= KNOWN[http].keys(), failed
+    unexpected = sorted(failed.keys() - KNOWN[http].keys())
+    if unexpected:
+        # 136 cases at once make a busy machine late for one; alone it has no excuse. What failed is printed either way.
+        print(*(f"{case}: {failed[case]}" for case in unexpected), sep="\n")
+        assert len(unexpected) == 1, failed
+        assert all_pass("--only", unexpected[0], flags=("--http", http))
 
 
 def test_with_a_size_limit() -> None:
