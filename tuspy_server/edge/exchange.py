@@ -65,7 +65,7 @@ class Exchange:
             await app(scope, self.receive, self.send)
             if not self.complete and not self._over.is_set():
                 log.error("application.answer_missing")
-        except Exception:
+        except Exception:  # the application's defect ends its own exchange, never the server
             log.exception("application.crashed")
         finally:
             if not self.complete:
