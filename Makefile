@@ -48,9 +48,11 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(BIN)/python ## Make requirements/ anew from pyproject.toml (UPGRADE=1 moves every pin)
 	$(PIP_INSTALL) uv
 	$(COMPILE) -o requirements/server.txt pyproject.toml
+	$(COMPILE) -o requirements/s3.txt -c requirements/server.txt --extra s3 pyproject.toml
+	$(COMPILE) -o requirements/trial.txt -c requirements/server.txt -c requirements/s3.txt --group trial
 	$(COMPILE) -o requirements/build.txt --group build
-	$(COMPILE) -o requirements/test.txt -c requirements/server.txt --group test
-	$(COMPILE) -o requirements/lint.txt -c requirements/server.txt -c requirements/test.txt --group lint
+	$(COMPILE) -o requirements/test.txt -c requirements/server.txt -c requirements/s3.txt --group test
+	$(COMPILE) -o requirements/lint.txt -c requirements/server.txt -c requirements/s3.txt -c requirements/test.txt --group lint
 
 clean: ## Remove what make has set up; ./data stays
 	rm -rf .make $(VENV) $(NODE_FOLDERS:%=%/node_modules)
@@ -66,7 +68,11 @@ $(BIN)/python:
 	$(PIP_INSTALL) --no-build-isolation --no-deps --editable .
 	@mkdir -p $(@D) && touch $@
 
-.make/test: requirements/test.txt .make/server
+.make/s3: requirements/s3.txt .make/server
+	$(HASHED) -r requirements/s3.txt
+	@mkdir -p $(@D) && touch $@
+
+.make/test: requirements/test.txt .make/s3
 	$(HASHED) -r requirements/test.txt
 	@mkdir -p $(@D) && touch $@
 
