@@ -1,0 +1,23 @@
+"""Servers that run once a session; a test that asks for one of their fixtures starts them."""
+
+from tests.support.servers import (
+    empty_databases,
+    gateway,
+    make_database,
+    moto,
+    postgres_dsn,
+    postgres_server,
+    rclone,
+    s3_bucket,
+)
+
+__all__ = [
+    "empty_databases",
+    "gateway",
+    "make_database",
+    "moto",
+    "postgres_dsn",
+    "postgres_server",
+    "rclone",
+    "s3_bucket",
+]

@@ -1,0 +1,100 @@
+"""Fixtures with a real PostgreSQL and real S3 gateways: one of each a session, a corner of it for each test."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from trial import lifeline
+from trial.gateways import Bucket, Gateway, Moto, Rclone
+from trial.postgres import PostgresServer
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """PostgreSQL 18, unsafe and fast. A test that stops it starts it again; one that kills it makes its own."""
+    # Not below pytest's own folder, which only its owner may enter: as root the server runs as somebody else.
+    with tempfile.TemporaryDirectory(prefix="tuspy-postgres-") as folder:
+        lifeline.remove_at_end(Path(folder))
+        Path(folder).chmod(0o755)
+        server = PostgresServer(Path(folder) / "server", fsync=False)
+        try:
+            yield server.start()
+        finally:
+            server.stop()
+
+
+class MakeDatabase(Protocol):
+    """Gives one more empty database, by its DSN."""
+
+    def __call__(self) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def empty_databases() -> list[str]:
+    """Made for earlier tests, and emptied: to make one anew takes ten times as long."""
+    return []
+
+
+@pytest.fixture
+def make_database(postgres_server: PostgresServer, empty_databases: list[str]) -> Iterator[MakeDatabase]:
+    """Empty databases for this test alone, so that no lock, session or NOTIFY of another test is met in them."""
+    taken: list[str] = []
+
+    def make() -> str:
+        name = empty_databases.pop() if empty_databases else None
+        if name is None:
+            name = f"test_{next(_numbers)}"
+            postgres_server.create_database(name)
+        taken.append(name)
+        return postgres_server.dsn(name)
+
+    yield make
+    for name in taken:
+        postgres_server.empty_database(name)
+        empty_databases.append(name)
+
+
+@pytest.fixture
+def postgres_dsn(make_database: MakeDatabase) -> str:
+    """An empty database."""
+    return make_database()
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """`rclone serve s3` on a folder."""
+    yield from _running(Rclone(tmp_path_factory.mktemp("rclone")))
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """moto's server."""
+    yield from _running(Moto(tmp_path_factory.mktemp("moto")))
+
+
+@pytest.fixture(params=["rclone", "moto"])
+def gateway(request: pytest.FixtureRequest) -> Gateway:
+    """Each of the gateways; `@pytest.mark.parametrize("gateway", ["rclone"], indirect=True)` asks for one."""
+    gateway: Gateway = request.getfixturevalue(request.param)
+    return gateway
+
+
+@pytest.fixture
+def s3_bucket(gateway: Gateway) -> Bucket:
+    """A new and empty bucket of the test's own, behind each of the gateways."""
+    return gateway.make_bucket(f"test-{next(_numbers)}")
+
+
+def _running(gateway: Gateway) -> Iterator[Gateway]:
+    try:
+        yield gateway.start()
+    finally:
+        gateway.stop()
