@@ -76,7 +76,7 @@ class TusServer:
         if upload.status is not UploadStatus.FINISHED:
             raise NotFinished
         last = upload.upload_offset if stop is None else min(stop, upload.upload_offset)
-        async for block in parts.stores.blobs.read(upload_id, start, last):
+        async for block in parts.stores.blobs.read(upload, start, last):
             yield block
 
     async def path(self, upload_id: str) -> Path | None:

@@ -55,6 +55,36 @@ def sources_of(target: UploadStatus) -> frozenset[UploadStatus]:
     return frozenset(source for source, targets in TRANSITIONS.items() if target in targets)
 
 
+PARTS_IN_FLIGHT: Final = 3
+"""Parts of one upload that may be on their way to an object store, and uncounted, at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where the bytes of an upload lie in an object store, and on which grid of parts.
+
+    Part `n` is always the bytes `[(n-1)·part_bytes, n·part_bytes)`, so that a part that is sent again is the same bytes
+    from any node.
+
+    Attributes:
+        key: of the finished object.
+        part_bytes: the same for the whole life of the upload.
+        multipart_id: of the multipart upload; None until the first part is stored.
+        contested_to: a part number: a fenced writer's UploadPart of it, or of one before it, may still land. Such parts
+            are stored as pieces until the upload is put together. 0 where none is contested.
+        unsettled: whether the storage may hold what no row names: a writer was fenced before it had let go, or a
+            call's outcome was never learned.
+        etag: of the finished object; None before.
+    """
+
+    key: str
+    part_bytes: int
+    multipart_id: str | None = None
+    contested_to: int = 0
+    unsettled: bool = False
+    etag: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """One upload as the store last committed it.
@@ -66,11 +96,14 @@ class Upload:
             length only when `status` is finished.
         upload_length: bytes of the whole upload; None while deferred.
         upload_metadata: the raw `Upload-Metadata` value exactly as sent; None when the header was absent.
-        writer: random id of the request that may append; None when no request does.
+        writer: random id of the request that may append, or that puts the upload together; None when none does.
+        writer_node: the node whose request that is, where it is another than this one and its heart beats: whom to
+            ask for what it holds. None otherwise.
         created_at: when the row was made, by the store's clock.
         expires_at: when an unfinished upload may be removed; None for never.
         ended_at: when the status became one that takes no more bytes.
         as_of: the store's clock when this row was read: what `expires_at` is to be compared with.
+        placement: where an object store keeps the bytes; None where they are in a local file.
     """
 
     id: str
@@ -83,6 +116,8 @@ class Upload:
     expires_at: datetime | None
     ended_at: datetime | None
     as_of: datetime
+    writer_node: str | None = None
+    placement: Placement | None = None
 
     @property
     def is_expired(self) -> bool:

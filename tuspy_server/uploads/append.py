@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from tuspy_server.model import EventType, Upload, UploadStatus
-from tuspy_server.ports import BlobStore, BlobWriter, BodySource, Ending, Lifetime, UploadStore
+from tuspy_server.ports import Assemblies, BlobStore, BlobWriter, BodySource, Claimed, Ending, Lifetime, UploadStore
 from tuspy_server.protocol.checksum import Digest
 from tuspy_server.protocol.core import Append
 from tuspy_server.protocol.errors import (
@@ -59,17 +59,19 @@ class RunningAppend:
 
     def __init__(
         self,
-        upload: Upload,
+        claimed: Claimed,
         append: Append,
         source: BodySource,
         *,
         store: UploadStore,
+        assemblies: Assemblies | None,
         blobs: BlobStore,
         options: AppendOptions,
         observer: Observer,
         commit_interval_seconds: Callable[[], float] | None = None,
     ) -> None:
-        """`upload`: the row with this append's `writer` in it; `commit_interval_seconds`: in place of the option."""
+        """`claimed`: the row with this append's `writer` in it; `commit_interval_seconds`: in place of the option."""
+        upload = claimed.upload
         if upload.writer is None:
             raise ValueError("the upload has not been claimed")
         self.upload_id = upload.id
@@ -77,6 +79,7 @@ class RunningAppend:
         self.received_bytes = 0
         self.ended = asyncio.Event()
         self.unended: RunningAppend | None = None
+        self._claimed = claimed
         self._append = append
         self._source = source
         self._store = store
@@ -86,13 +89,13 @@ class RunningAppend:
         self._digest = None if append.checksum is None else append.checksum.start()
         self._stopped: TusError | None = None
         self._reading: asyncio.Timeout | None = None
-        self._blob: BlobWriter | None = None
         self._settling = False
         self._commits = Commits(
             upload,
             upload.writer,
             append,
             store=store,
+            assemblies=assemblies,
             lifetime=options.lifetime,
             observer=observer,
             interval_seconds=commit_interval_seconds or (lambda: options.commit_interval_seconds),
@@ -107,6 +110,13 @@ class RunningAppend:
         if self._reading is not None and not self._reading.expired():
             self._reading.reschedule(asyncio.get_running_loop().time())
 
+    @property
+    def leaves_pieces(self) -> bool:
+        """Whether the finished upload has pieces, or what no row names, to be deleted."""
+        placement = self._commits.upload.placement
+        unsettled = placement is not None and placement.unsettled
+        return unsettled or bool(self._claimed.pieces) or self._commits.leaves_pieces
+
     def reads_from(self, source: BodySource) -> bool:
         """Whether this append's body is `source`."""
         return self._source is source
@@ -116,8 +126,8 @@ class RunningAppend:
         checksum has nothing to show before its end."""
         if self._digest is not None:
             return
-        if self._blob is not None and not self._settling:
-            await self._commits.now(self._blob)
+        if self._commits.blob is not None and not self._settling:
+            await self._commits.now()
         if self._settling:
             await self.ended.wait()
 
@@ -129,7 +139,7 @@ class RunningAppend:
             ClientDisconnected: nobody is left to be told.
         """
         try:
-            self._blob = blob = await self._open(predecessor)
+            self._commits.blob = blob = await self._open(predecessor)
             try:
                 failure = await self._receive_all(blob)
                 return await self._settle(blob, failure)
@@ -144,7 +154,7 @@ class RunningAppend:
             if predecessor is not None:
                 await self._supersede(predecessor)
             self._raise_if_stopped()
-            return await self._blobs.open_writer(self.upload_id, self._append.upload_offset)
+            return await self._blobs.open_writer(self._claimed, held_back=self._digest is not None)
         except BytesMissing as error:
             await self._fail()
             raise UploadGone from error
@@ -193,7 +203,7 @@ class RunningAppend:
             left -= count
             self.received_bytes += count
             self._observer.received(count)
-            self._commits.soon(blob)
+            self._commits.soon()
         # Only the body's end proves that it has no byte too many, and that a chunked one is whole (fault N07).
         if await self._read(memoryview(bytearray(1))):
             raise UploadTooLarge("the body is longer than the upload, or its checksum, allows")
@@ -230,10 +240,13 @@ class RunningAppend:
                 if failure is not None and (self._digest is not None or isinstance(failure, UploadTooLarge)):
                     await self._discard(blob)
                 else:
-                    upload = await self._keep(blob, whole=failure is None)
+                    upload = await self._keep(whole=failure is None)
                     if failure is None:
                         self._log("upload.append.finished", status=upload.status)
                         return upload
+            except BytesMissing:
+                await self._fail()
+                failure = UploadGone()
             except TusError as error:
                 failure = failure or error
         if failure is None:
@@ -258,19 +271,21 @@ class RunningAppend:
         upload = await self._commits.commit(counted, release=True, with_length=False)
         await blob.rollback(upload.upload_offset)
 
-    async def _keep(self, blob: BlobWriter, *, whole: bool) -> Upload:
+    async def _keep(self, *, whole: bool) -> Upload:
         commits, started = self._commits, time.perf_counter()
+        reached = self._append.upload_offset + self.received_bytes
+        whole = whole and reached == self._append.upload_length
         try:
-            offset = await blob.sync()
+            offset = await (commits.sync_whole() if whole else commits.sync(flush=True))
         except TryLater:
             await commits.commit(commits.upload.upload_offset, release=True)
             raise
-        if offset < self._append.upload_offset + self.received_bytes:
+        if offset < reached:
             # The disk took some and then was full. Bytes with a checksum count as a whole or not at all.
             kept = commits.visible(offset) if self._digest is None else commits.upload.upload_offset
             await commits.commit(kept, release=True)
             raise StorageFull
-        if whole and offset == self._append.upload_length:
+        if whole:
             upload = await commits.finish(offset)
         else:
             upload = await commits.commit(commits.visible(offset), release=True)

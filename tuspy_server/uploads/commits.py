@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from tuspy_server.model import EventType, Upload
-from tuspy_server.ports import BlobWriter, Commit, Lifetime, UploadStore
+from tuspy_server.ports import Assemblies, BlobWriter, Commit, Lifetime, Stored, UploadStore
 from tuspy_server.protocol.core import Append
 from tuspy_server.protocol.errors import (
     StorageFault,
@@ -26,6 +26,9 @@ from tuspy_server.uploads.observer import Observer
 
 log = structlog.get_logger("tuspy_server.uploads")
 
+ASKED_SECONDS: Final = 2.0
+"""Between two flushes of what a storage would rather keep until more has come, for a HEAD that asks."""
+
 STALE: Final = (WriterFenced, UploadGone, UploadNotFound)
 """Errors after which a writer changes nothing that counts (I5)."""
 
@@ -35,6 +38,8 @@ class Commits:
 
     Attributes:
         upload: the row as last committed by this writer.
+        blob: where the bytes go; None before it is open.
+        leaves_pieces: whether a commit has recorded a piece.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Commits:
         append: Append,
         *,
         store: UploadStore,
+        assemblies: Assemblies | None,
         lifetime: Lifetime | None,
         observer: Observer,
         interval_seconds: Callable[[], float],
@@ -53,7 +59,10 @@ class Commits:
         self.upload = upload
         self._writer = writer
         self._append = append
+        self.blob: BlobWriter | None = None
+        self.leaves_pieces = False
         self._store = store
+        self._assemblies = assemblies
         self._lifetime = lifetime
         self._observer = observer
         self._interval_seconds = interval_seconds
@@ -61,23 +70,25 @@ class Commits:
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._uncounted = False
+        self._unrecorded: Stored | None = None
+        self._flushed_at = 0.0
         self._closed = False
 
     # --- while the body runs -------------------------------------------------------------------------------------
 
-    def soon(self, blob: BlobWriter) -> None:
+    def soon(self) -> None:
         """Bytes have come: count them within the interval. A body with a checksum counts only as a whole."""
         self._uncounted = True
         if self._timer is None and self._running is None and self._append.checksum is None and not self._closed:
-            self._timer = asyncio.get_running_loop().call_later(self._interval_seconds(), self._begin, blob)
+            self._timer = asyncio.get_running_loop().call_later(self._interval_seconds(), self._begin)
 
-    async def now(self, blob: BlobWriter) -> None:
-        """Count what has come so far."""
+    async def now(self) -> None:
+        """Count what has come so far, for somebody who asks."""
         # A commit that is under way may not have seen the last bytes; the one after it has.
         for _ in range(2):
             if self._closed or self._append.checksum is not None:
                 return
-            await asyncio.wait({self._running or self._begin(blob)})
+            await asyncio.wait({self._running or self._begin(asked=True)})
 
     async def close(self) -> None:
         """Begin no more; await the one under way."""
@@ -86,9 +97,9 @@ class Commits:
         if self._running is not None:
             await asyncio.wait({self._running})
 
-    def _begin(self, blob: BlobWriter) -> asyncio.Task[None]:
+    def _begin(self, *, asked: bool = False) -> asyncio.Task[None]:
         self._cancel_timer()
-        self._running = asyncio.get_running_loop().create_task(self._count(blob))
+        self._running = asyncio.get_running_loop().create_task(self._count(asked=asked))
         return self._running
 
     def _cancel_timer(self) -> None:
@@ -96,10 +107,10 @@ class Commits:
             self._timer.cancel()
             self._timer = None
 
-    async def _count(self, blob: BlobWriter) -> None:
+    async def _count(self, *, asked: bool) -> None:
         started, self._uncounted = time.perf_counter(), False
         try:
-            offset = self.visible(await blob.sync())
+            offset = self.visible(await self.sync(flush=asked and self._may_flush(started)))
             if offset > self.upload.upload_offset:
                 await self.commit(offset, release=False)
                 self._observer.committed(time.perf_counter() - started)
@@ -114,7 +125,33 @@ class Commits:
         finally:
             self._running = None
             if self._uncounted:
-                self.soon(blob)
+                self.soon()
+
+    def _may_flush(self, now: float) -> bool:
+        if now - self._flushed_at < ASKED_SECONDS:
+            return False
+        self._flushed_at = now
+        return True
+
+    # --- what the storage has ------------------------------------------------------------------------------------
+
+    async def sync(self, *, flush: bool) -> int:
+        """Make durable what came. Returns the offset before which all is; raises as `BlobWriter.sync`."""
+        return self._take(await self._open_blob().sync(flush=flush))
+
+    async def sync_whole(self) -> int:
+        """The same for an upload whose last byte has come."""
+        return self._take(await self._open_blob().finish())
+
+    def _open_blob(self) -> BlobWriter:
+        if self.blob is None:
+            raise AssertionError("bytes come when the storage is open")
+        return self.blob
+
+    def _take(self, stored: Stored) -> int:
+        """What is not recorded yet, because no commit since has been heard to succeed, is recorded by the next one."""
+        self._unrecorded = stored if self._unrecorded is None else self._unrecorded.and_then(stored)
+        return stored.upload_offset
 
     # --- single commits ------------------------------------------------------------------------------------------
 
@@ -136,11 +173,16 @@ class Commits:
         return await self._of_this_writer(await self._store.commit(self._draft(offset, length, release=release)))
 
     async def finish(self, length: int) -> Upload:
-        """All bytes are durable: finished, with its event, in one transaction.
+        """All bytes are durable: finished, with its event, in one transaction; or, where the storage has yet to put the
+        object in its place, completing.
 
         Raises:
             WriterFenced, UploadGone, UploadNotFound: as `commit`.
         """
+        placement, stored = self.upload.placement, self._unrecorded
+        if placement is not None and self._assemblies is not None and (stored is None or stored.etag is None):
+            draft = self._draft(self.visible(length), length, release=False)
+            return await self._of_this_writer(await self._assemblies.complete(draft))
         event = draft_event(
             EventType.FINISHED,
             self.upload.id,
@@ -158,11 +200,18 @@ class Commits:
             upload_length=length,
             release=release,
             lifetime=self._lifetime,
+            stored=self._unrecorded,
+            unsettled=self.blob is not None and self.blob.unsettled,
         )
 
     async def _of_this_writer(self, upload: Upload | None) -> Upload:
         if upload is not None:
             self.upload = upload
+            if self._unrecorded is not None:
+                self.leaves_pieces = self.leaves_pieces or bool(self._unrecorded.pieces)
+                self._unrecorded = None
+            if self.blob is not None:
+                self.blob.counted(upload.upload_offset)
             return upload
         upload = await self._store.get(self.upload.id)
         if upload is None:

@@ -14,11 +14,15 @@ import structlog
 
 from tuspy_server.model import EventType, Upload, UploadStatus
 from tuspy_server.ports import (
+    Assemblies,
     BlobStore,
     BodySource,
     Claim,
+    Claimed,
+    Cleanup,
     Ending,
     NewUpload,
+    Peers,
     UploadStore,
     Wakeup,
 )
@@ -37,6 +41,7 @@ from tuspy_server.protocol.policy import Policy
 from tuspy_server.protocol.termination import decide_terminate
 from tuspy_server.uploads.append import AppendOptions, RunningAppend
 from tuspy_server.uploads.drafts import draft_event, draft_for
+from tuspy_server.uploads.finishing import Finishing
 from tuspy_server.uploads.observer import Observer
 from tuspy_server.uploads.tasks import Tasks
 
@@ -64,7 +69,12 @@ class Uploads:
         options: AppendOptions,
         head_wait_seconds: float,
         observer: Observer,
+        assemblies: Assemblies | None = None,
+        peers: Peers | None = None,
+        finish_wait_seconds: float = 25.0,
     ) -> None:
+        """`assemblies`: where the storage works on after the last byte; `peers`: where other nodes serve the same rows;
+        `finish_wait_seconds`: how long a request waits for such work."""
         self.policy = policy
         self._store = store
         self._blobs = blobs
@@ -77,11 +87,21 @@ class Uploads:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._held: set[str] = set()
         self._draining = False
+        self._assemblies = assemblies
+        self._peers = peers
+        self._finish_wait_seconds = finish_wait_seconds
+        self._finishing = None
+        if assemblies is not None:
+            self._finishing = Finishing(
+                store=store, assemblies=assemblies, blobs=blobs, wakeup=wakeup, held=lambda: self.held_writers
+            )
+        if peers is not None:
+            peers.answer_with(self._commit_held)
 
     @property
     def held_writers(self) -> frozenset[str]:
         """Writers that a request of this process has, or is about to have."""
-        return frozenset(self._held)
+        return frozenset(self._held if self._finishing is None else self._held | self._finishing.writers)
 
     async def create(self, create: Create, source: BodySource) -> Upload:
         """Make an upload, and append what the request carries. Zero-length uploads finish here.
@@ -114,11 +134,16 @@ class Uploads:
         """
         upload = await self.find(upload_id)
         running = self._running.get(upload_id)
-        if upload.writer is None or running is None or running.writer != upload.writer:
+        if upload.status is UploadStatus.COMPLETING:
+            await self._wait_for_finish(upload_id)
+        elif running is not None and running.writer == upload.writer:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._head_wait_seconds):
+                    await running.commit_now()
+        elif upload.writer_node is not None and self._peers is not None:
+            await self._peers.ask(upload, self._head_wait_seconds)
+        else:
             return upload
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._head_wait_seconds):
-                await running.commit_now()
         return await self.find(upload_id)
 
     async def find(self, upload_id: str) -> Upload:
@@ -140,24 +165,35 @@ class Uploads:
         """
         await self._to_the_end(self._terminate(upload_id))
 
-    async def remove_bytes(self, upload_id: str) -> bool:
-        """Delete what an ended upload has stored, and its cleanup row. False if storage failed: a sweep tries again."""
+    async def remove_bytes(self, cleanup: Cleanup) -> bool:
+        """Delete what an ended upload is not to have stored, and its cleanup row. False if storage failed: a sweep
+        tries again."""
+        upload_id = cleanup.upload.id
         running = self._running.get(upload_id)
         try:
             if running is not None:
                 running.stop(UploadGone())
                 async with asyncio.timeout(self._options.storage_seconds):
                     await running.ended.wait()
-            await self._blobs.delete(upload_id)
+            await self._blobs.clean(cleanup)
             await self._store.cleaned([upload_id])
         except (TimeoutError, TryLater) as error:
             log.warning("upload.cleanup.failed", upload_id=upload_id, reason=type(error).__name__)
             return False
         return True
 
+    async def recover(self) -> None:
+        """Let go of writers that nobody stands behind; take over the uploads that are to be put together and whose
+        finisher is gone."""
+        await self._store.release_writers(lambda: self.held_writers)
+        while self._finishing is not None and await self._finishing.adopt():
+            pass
+
     def drain(self) -> None:
         """Take no more bodies; end the running ones where they are. May be called twice."""
         self._draining = True
+        if self._finishing is not None:
+            self._finishing.drain()
         for running in list(self._running.values()):
             running.stop(Draining())
 
@@ -165,6 +201,8 @@ class Uploads:
         """Drain, and wait until everything that has begun has ended."""
         self.drain()
         await self._tasks.close(deadline_seconds)
+        if self._finishing is not None:
+            await self._finishing.close(deadline_seconds)
 
     # --- in tasks of their own -----------------------------------------------------------------------------------
 
@@ -198,13 +236,14 @@ class Uploads:
                     upload_metadata=create.upload_metadata,
                     writer=writer,
                     lifetime=self._options.lifetime,
+                    placement=self._blobs.place(upload_id, create.upload_length, create.upload_metadata),
                 ),
                 event,
             )
             log.info("upload.created", upload_id=upload_id, upload_length=create.upload_length)
             if writer is None:
                 return upload
-            return await self._run(*self._register(upload, create.append, source))
+            return await self._run(*self._register(Claimed(upload=upload), create.append, source))
         except Exception as error:  # whatever it was, the upload that nobody knows of must not stay
             # Nothing is left to PATCH where the length is 0: a 201 would say that it is finished.
             if isinstance(error, BodyStalled | Draining) and create.upload_length != 0:
@@ -220,17 +259,17 @@ class Uploads:
         writer = self._new_writer()
         try:
             async with self._turn(upload_id):
-                upload = await self._claim(upload_id, writer, patch)
-                decision = decide_patch(patch, upload, self.policy)
+                claimed = await self._claim(upload_id, writer, patch)
+                decision = decide_patch(patch, claimed.upload, self.policy)
                 if isinstance(decision, Acknowledge):
                     return decision.upload
-                running, predecessor = self._register(upload, decision, source)
+                running, predecessor = self._register(claimed, decision, source)
             return await self._run(running, predecessor)
         finally:
             self._held.discard(writer)
             self._wakeup.notify()
 
-    async def _claim(self, upload_id: str, writer: str, patch: Patch) -> Upload:
+    async def _claim(self, upload_id: str, writer: str, patch: Patch) -> Claimed:
         """The row, claimed; or one that is finished already and to be acknowledged as it is."""
         claim = Claim(
             upload_id=upload_id,
@@ -244,9 +283,16 @@ class Uploads:
             if claimed is not None:
                 return claimed
             upload = await self.find(upload_id)
+            if upload.status is UploadStatus.COMPLETING:
+                await self._wait_for_finish(upload_id)
+                upload = await self.find(upload_id)
             if isinstance(decide_patch(patch, upload, self.policy), Acknowledge):
-                return upload
+                return Claimed(upload=upload)
         raise UploadBusy
+
+    async def _wait_for_finish(self, upload_id: str) -> None:
+        if self._finishing is not None:
+            await self._finishing.wait(upload_id, self._finish_wait_seconds)
 
     def _turn(self, upload_id: str) -> asyncio.Lock:
         """Held from a statement that gives an upload to a writer, or ends it, until this process knows of it: a
@@ -254,28 +300,29 @@ class Uploads:
         return self._turns.setdefault(upload_id, asyncio.Lock())
 
     def _register(
-        self, upload: Upload, append: Append, source: BodySource
+        self, claimed: Claimed, append: Append, source: BodySource
     ) -> tuple[RunningAppend, RunningAppend | None]:
         """The new writer, and the one before it: in the order of the claims."""
         running = RunningAppend(
-            upload,
+            claimed,
             append,
             source,
             store=self._store,
+            assemblies=self._assemblies,
             blobs=self._blobs,
             options=self._options,
             observer=self._observer,
             commit_interval_seconds=self._commit_interval_seconds,
         )
-        predecessor = self._running.get(upload.id)
-        self._running[upload.id] = running
+        predecessor = self._running.get(running.upload_id)
+        self._running[running.upload_id] = running
         if self._draining:
             running.stop(Draining())
         return running, predecessor
 
     async def _run(self, running: RunningAppend, predecessor: RunningAppend | None) -> Upload:
         try:
-            return await running.run(predecessor)
+            return await self._finished(await running.run(predecessor), running)
         finally:
             if self._running.get(running.upload_id) is running:
                 if running.unended is None or running.unended.ended.is_set():
@@ -283,7 +330,25 @@ class Uploads:
                 else:  # the next writer has to wait for it, too
                     self._running[running.upload_id] = running.unended
 
+    async def _finished(self, upload: Upload, running: RunningAppend) -> Upload:
+        """What the request that brought the last bytes is to say of the upload."""
+        if self._finishing is None:
+            return upload
+        if upload.status is UploadStatus.FINISHED and running.leaves_pieces:
+            self._tasks.start(self._finishing.clean(upload.id))
+        if upload.status is UploadStatus.COMPLETING:
+            self._finishing.begin(upload)
+            await self._finishing.wait(upload.id, self._finish_wait_seconds)
+            upload = await self.find(upload.id)
+            if upload.status is UploadStatus.COMPLETING:
+                raise UploadBusy
+            if upload.is_gone:
+                raise UploadGone
+        return upload
+
     async def _terminate(self, upload_id: str) -> None:
+        if (await self.find(upload_id)).status is UploadStatus.COMPLETING:
+            await self._wait_for_finish(upload_id)
         decide_terminate(await self.find(upload_id))
         if not await self._end(upload_id):
             decide_terminate(await self.find(upload_id))
@@ -301,8 +366,16 @@ class Uploads:
             return False
         log.info("upload.terminated", upload_id=upload_id)
         self._wakeup.notify()
-        await self.remove_bytes(upload_id)
+        await self.remove_bytes(Cleanup(upload=ended))
         return True
+
+    async def _commit_held(self, upload_id: str, writer: str) -> None:
+        """Another node asks for what a writer of this one holds. One that no request stands behind is let go."""
+        running = self._running.get(upload_id)
+        if running is not None and running.writer == writer:
+            await running.commit_now()
+        elif writer not in self._held:
+            await self._store.release_writers(lambda: self.held_writers)
 
     def _commit_interval_seconds(self) -> float:
         """In a crowd each body is counted less often, so that slow ones do not keep the disk busy with syncs; a

@@ -69,6 +69,15 @@ class Sweeper:
                 log.exception("sweep.failed")
             await asyncio.sleep(interval_seconds)
 
+    async def recover(self, interval_seconds: float) -> None:
+        """Between the sweeps, and more often: go on with what a crash, here or of another node, has left half done."""
+        while True:
+            try:
+                await self._uploads.recover()
+            except Exception:  # as above
+                log.exception("recovery.failed")
+            await asyncio.sleep(interval_seconds)
+
     async def due(self) -> SweepReport:
         """What a pass would expire now; changes nothing."""
         return SweepReport(expired=await self._store.expired(limit=1_000_000), cleaned=0, purged=0)
@@ -76,7 +85,7 @@ class Sweeper:
     async def sweep(self) -> SweepReport:
         """One pass."""
         started = time.perf_counter()
-        await self._store.release_writers(self._uploads.held_writers)
+        await self._uploads.recover()
         expired = await self._expire()
         cleaned = await self._clean()
         purged = await self._purge()
@@ -103,14 +112,14 @@ class Sweeper:
         cleaned = 0
         failed: set[str] = set()
         while True:
-            due = [item for item in await self._store.cleanups(BATCH + len(failed)) if item not in failed]
+            due = [item for item in await self._store.cleanups(BATCH + len(failed)) if item.upload.id not in failed]
             if not due:
                 return cleaned
-            for upload_id in due:
-                if await self._uploads.remove_bytes(upload_id):
+            for cleanup in due:
+                if await self._uploads.remove_bytes(cleanup):
                     cleaned += 1
                 else:
-                    failed.add(upload_id)
+                    failed.add(cleanup.upload.id)
 
     async def _purge(self) -> int:
         purged = 0

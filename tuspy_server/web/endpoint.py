@@ -167,7 +167,7 @@ class UploadsEndpoint:
         download = decide_download(head, upload)
         if download.start == download.stop:
             return Answer(status=download.status, headers=download.headers)
-        stream = self._blobs.read(upload_id, download.start, download.stop)
+        stream = self._blobs.read(upload, download.start, download.stop)
         try:
             # Before the status is sent: a file that is not there must not begin as a 200.
             first = await anext(stream)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
+from tuspy_server.model import Placement, Upload, UploadStatus
 from tuspy_server.pages import PagePool
+from tuspy_server.ports import Assembly, Claimed, Cleanup
 from tuspy_server.protocol.errors import BytesMissing, StorageFault
 from tuspy_server.stores.filesystem import calls
 from tuspy_server.stores.filesystem.writer import FileWriter
@@ -51,8 +53,12 @@ class FilesystemBlobStore:
         """Where an upload's bytes are. The id has passed the protocol's pattern: 32 hex digits, nothing else."""
         return self._folder.path / upload_id
 
-    async def open_writer(self, upload_id: str, upload_offset: int) -> FileWriter:
+    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement | None:
         """See the port."""
+
+    async def open_writer(self, claimed: Claimed, *, held_back: bool) -> FileWriter:
+        """See the port. Bytes that are held back lie past the offset, where nothing counts them."""
+        upload_id, upload_offset = claimed.upload.id, claimed.upload.upload_offset
         await self._fence(upload_id)
         writer = FileWriter(
             path=self.path(upload_id),
@@ -72,10 +78,17 @@ class FilesystemBlobStore:
                 raise
         return writer
 
-    async def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    async def assemble(self, upload: Upload, assembly: Assembly) -> str:
+        """See the port. A file is put together by its writes."""
+        raise NotImplementedError
+
+    async def link(self, upload: Upload, headers: Mapping[str, str]) -> str | None:
+        """See the port."""
+
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """See the port."""
         try:
-            path = self.path(upload_id)
+            path = self.path(upload.id)
             descriptor = await self._call(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC), undo=os.close)
         except FileNotFoundError as error:
             raise BytesMissing from error
@@ -90,8 +103,11 @@ class FilesystemBlobStore:
         finally:
             os.close(descriptor)
 
-    async def delete(self, upload_id: str) -> None:
-        """See the port."""
+    async def clean(self, cleanup: Cleanup) -> None:
+        """See the port. A finished upload has nothing but its file."""
+        upload_id = cleanup.upload.id
+        if cleanup.upload.status is UploadStatus.FINISHED:
+            return
         await self._fence(upload_id)
         try:
             await self._call(lambda: calls.remove(self.path(upload_id), self._folder if self._durable else None))

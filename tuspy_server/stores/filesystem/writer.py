@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tuspy_server.pages import LARGE_PAGE_BYTES, SMALL_PAGE_BYTES, PagePool
+from tuspy_server.ports import Stored
 from tuspy_server.protocol.errors import BytesMissing, StorageFault, StorageFull, TusError, WriterFenced
 from tuspy_server.stores.filesystem import calls
 
@@ -111,8 +112,24 @@ class FileWriter:
             self._write_scheduled = True
             asyncio.get_running_loop().call_soon(self._write_on)
 
-    async def sync(self) -> int:
-        """See the port. On a full disk it makes durable what the disk took, and returns that."""
+    @property
+    def unsettled(self) -> bool:
+        """See the port. What a file holds past the offset, the next writer cuts off."""
+        return False
+
+    def counted(self, upload_offset: int) -> None:
+        """See the port."""
+
+    async def finish(self) -> Stored:
+        """See the port."""
+        return await self.sync(flush=True)
+
+    async def sync(self, *, flush: bool) -> Stored:
+        """See the port."""
+        return Stored(upload_offset=await self._sync())
+
+    async def _sync(self) -> int:
+        """On a full disk it makes durable what the disk took, and returns that."""
         if len(self._pages) == 1 and not self._writing and self._failure is None:
             page = self._pages[0]
             reached = self._written_offset + page.filled - page.written

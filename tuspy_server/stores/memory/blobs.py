@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
+from tuspy_server.model import Placement, Upload, UploadStatus
+from tuspy_server.ports import Assembly, Claimed, Cleanup, Stored
 from tuspy_server.protocol.errors import BytesMissing, WriterFenced
 
 BUFFER_BYTES = 64 << 10
@@ -36,11 +38,23 @@ class MemoryBlobWriter:
         if not self.fenced:
             self._blob.content += self._buffer[:count]
 
-    async def sync(self) -> int:
+    @property
+    def unsettled(self) -> bool:
+        """See the port."""
+        return False
+
+    def counted(self, upload_offset: int) -> None:
+        """See the port."""
+
+    async def finish(self) -> Stored:
+        """See the port."""
+        return await self.sync(flush=True)
+
+    async def sync(self, *, flush: bool) -> Stored:
         """See the port."""
         self._check()
         self._blob.durable_bytes = len(self._blob.content)
-        return self._blob.durable_bytes
+        return Stored(upload_offset=self._blob.durable_bytes)
 
     async def rollback(self, upload_offset: int) -> None:
         """See the port."""
@@ -79,8 +93,12 @@ class MemoryBlobStore:
         for blob in self.blobs.values():
             del blob.content[blob.durable_bytes :]
 
-    async def open_writer(self, upload_id: str, upload_offset: int) -> MemoryBlobWriter:
+    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement | None:
         """See the port."""
+
+    async def open_writer(self, claimed: Claimed, *, held_back: bool) -> MemoryBlobWriter:
+        """See the port."""
+        upload_id, upload_offset = claimed.upload.id, claimed.upload.upload_offset
         self._fence(upload_id)
         blob = self.blobs.setdefault(upload_id, Blob()) if upload_offset == 0 else self.blobs.get(upload_id)
         if blob is None or len(blob.content) < upload_offset:
@@ -90,18 +108,26 @@ class MemoryBlobStore:
         self._writers[upload_id] = MemoryBlobWriter(blob)
         return self._writers[upload_id]
 
-    async def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    async def assemble(self, upload: Upload, assembly: Assembly) -> str:
+        """See the port. There are no parts."""
+        raise NotImplementedError
+
+    async def link(self, upload: Upload, headers: Mapping[str, str]) -> str | None:
         """See the port."""
-        blob = self.blobs.get(upload_id)
+
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """See the port."""
+        blob = self.blobs.get(upload.id)
         if blob is None or len(blob.content) < stop:
             raise BytesMissing
         for position in range(start, stop, READ_BYTES):
             yield bytes(blob.content[position : min(position + READ_BYTES, stop)])
 
-    async def delete(self, upload_id: str) -> None:
+    async def clean(self, cleanup: Cleanup) -> None:
         """See the port."""
-        self._fence(upload_id)
-        self.blobs.pop(upload_id, None)
+        if cleanup.upload.status is not UploadStatus.FINISHED:
+            self._fence(cleanup.upload.id)
+            self.blobs.pop(cleanup.upload.id, None)
 
     async def check(self) -> None:
         """See the port."""

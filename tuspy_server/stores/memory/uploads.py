@@ -1,53 +1,48 @@
-"""Rows of uploads and their events in memory: `ports.UploadStore` and `ports.Outbox`, for tests and for trying
-things."""
+"""Rows of uploads in memory: `ports.UploadStore` and `ports.Assemblies`, for tests and for trying things."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
-from tuspy_server.model import GONE, Event, EventType, Upload, UploadStatus, sources_of
+from tuspy_server.model import GONE, PARTS_IN_FLIGHT, Upload, UploadStatus, sources_of
 from tuspy_server.ports import (
+    Assembly,
     Claim,
+    Claimed,
+    Cleanup,
     Clock,
     Commit,
-    Delivery,
     DraftEvent,
     Ending,
     EventDraft,
     Lifetime,
     NewUpload,
 )
+from tuspy_server.stores.memory.outbox import MemoryOutbox
+from tuspy_server.stores.memory.recorded import Recorded
+
+SETTLED_SECONDS: Final = 900.0
+"""After which no storage call that was under way when an upload ended can land any more."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    event: Event
-    due_at: datetime
-    attempts: int = 0
-    status: str = "waiting"
-
-
-class MemoryUploadStore:
-    """Each method is one step of the event loop, so each is a transaction."""
+class MemoryUploadStore(MemoryOutbox):
+    """Each method is one step of the event loop, so each is a transaction. The one node is this process."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._uploads: dict[str, Upload] = {}
-        self._cleanups: dict[str, datetime] = {}
-        self._events: list[Event] = []
-        self._last_position = 0
-        self._relayed = 0
-        self._deliveries: dict[tuple[str, str], _Waiting] = {}
-
-    # --- UploadStore ---------------------------------------------------------------------------------------------
+        self._recorded: dict[str, Recorded] = {}
+        self._cleanups: dict[str, _Due] = {}
 
     async def open(self) -> None:
         """See the port."""
-        self._uploads = {key: replace(upload, writer=None) for key, upload in self._uploads.items()}
-        for waiting in self._deliveries.values():
-            waiting.due_at = min(waiting.due_at, self._clock.now())
+        for upload in self._uploads.values():
+            if upload.writer is not None:
+                self._uploads[upload.id] = replace(_fenced(upload), writer=None)
+        self._release_leases()
 
     async def close(self) -> None:
         """See the port."""
@@ -66,9 +61,11 @@ class MemoryUploadStore:
             expires_at=_expires_at(now, now, new.lifetime),
             ended_at=None,
             as_of=now,
+            placement=new.placement,
         )
         if new.id in self._uploads:
             raise ValueError("an upload has this id already")
+        self._recorded[new.id] = Recorded()
         return self._save(upload, event)
 
     async def get(self, upload_id: str) -> Upload | None:
@@ -76,7 +73,7 @@ class MemoryUploadStore:
         upload = self._uploads.get(upload_id)
         return None if upload is None else replace(upload, as_of=self._clock.now())
 
-    async def claim(self, claim: Claim) -> Upload | None:
+    async def claim(self, claim: Claim) -> Claimed | None:
         """See the port."""
         upload = await self.get(claim.upload_id)
         if upload is None or upload.status is not UploadStatus.UPLOADING or upload.is_expired:
@@ -88,15 +85,20 @@ class MemoryUploadStore:
             fits = body_end <= upload.upload_length and claim.declared_length in (None, upload.upload_length)
         if upload.upload_offset != claim.upload_offset or not fits:
             return None
-        return self._save(replace(upload, writer=claim.writer))
+        if upload.writer is not None:
+            upload = _fenced(upload)
+        start = 0
+        if upload.placement is not None:
+            start = upload.upload_offset - upload.upload_offset % upload.placement.part_bytes
+        pieces = [piece for piece in self._recorded[upload.id].pieces() if piece.start >= start]
+        return Claimed(upload=self._save(replace(upload, writer=claim.writer)), pieces=pieces)
 
     async def commit(self, commit: Commit) -> Upload | None:
         """See the port."""
         upload = await self._written_by(commit)
         if upload is None or upload.status is not UploadStatus.UPLOADING:
             return None
-        if commit.upload_length is not None:
-            upload = replace(upload, upload_length=commit.upload_length)
+        upload = self._with_stored(upload, commit)
         upload_offset = max(upload.upload_offset, commit.upload_offset)
         if upload.upload_length is not None and upload_offset > upload.upload_length:
             raise ValueError("the offset passes the length")
@@ -114,6 +116,9 @@ class MemoryUploadStore:
         upload = await self._written_by(commit)
         if upload is None or upload.status not in sources_of(UploadStatus.FINISHED):
             return None
+        upload = self._with_stored(upload, commit)
+        if self._recorded[upload.id].piece_keys or (upload.placement and upload.placement.unsettled):
+            self._cleanups[upload.id] = self._due(upload)
         return self._save(
             replace(
                 upload,
@@ -126,6 +131,33 @@ class MemoryUploadStore:
             ),
             event,
         )
+
+    async def complete(self, commit: Commit) -> Upload | None:
+        """See the port."""
+        upload = await self._written_by(commit)
+        if upload is None or upload.status is not UploadStatus.UPLOADING:
+            return None
+        upload = self._with_stored(upload, commit)
+        return self._save(replace(upload, status=UploadStatus.COMPLETING, upload_offset=commit.upload_offset))
+
+    async def assembly(self, upload_id: str) -> Assembly:
+        """See the port."""
+        recorded = self._recorded[upload_id]
+        return Assembly(parts=[part for _, part in sorted(recorded.parts.items())], pieces=recorded.pieces())
+
+    async def adopt(self, writer: str, upload_id: str | None, held: Set[str]) -> Upload | None:
+        """See the port."""
+        for upload in self._uploads.values():
+            lost = upload.status is UploadStatus.COMPLETING and upload.writer not in held
+            if lost and upload_id in (None, upload.id):
+                return self._save(replace(upload, writer=writer, as_of=self._clock.now()))
+        return None
+
+    async def tried(self, upload_id: str, writer: str) -> int:
+        """See the port."""
+        recorded = self._recorded[upload_id]
+        recorded.tries += self._uploads[upload_id].writer == writer
+        return recorded.tries
 
     async def end(self, ending: Ending) -> Upload | None:
         """See the port."""
@@ -149,14 +181,29 @@ class MemoryUploadStore:
         due = await self.expired(limit)
         return [self._end(upload, UploadStatus.EXPIRED, draft(upload)) for upload in due]
 
-    async def cleanups(self, limit: int) -> Sequence[str]:
+    async def cleanup(self, upload_id: str) -> Cleanup | None:
         """See the port."""
-        return list(self._cleanups)[:limit]
+        now, due = self._clock.now(), self._cleanups.get(upload_id)
+        if due is None or due.at > now:
+            return None
+        upload = replace(self._uploads[upload_id], as_of=now)
+        return Cleanup(upload=upload, piece_keys=self._recorded[upload_id].piece_keys)
+
+    async def cleanups(self, limit: int) -> Sequence[Cleanup]:
+        """See the port."""
+        now = self._clock.now()
+        due = [upload_id for upload_id, due in self._cleanups.items() if due.at <= now]
+        found = [await self.cleanup(upload_id) for upload_id in due[:limit]]
+        return [cleanup for cleanup in found if cleanup is not None]
 
     async def cleaned(self, upload_ids: Sequence[str]) -> None:
         """See the port."""
         for upload_id in upload_ids:
-            self._cleanups.pop(upload_id, None)
+            due = self._cleanups.pop(upload_id, None)
+            if due is not None and due.again_at is not None:
+                self._cleanups[upload_id] = _Due(due.again_at)
+            elif due is not None:
+                self._recorded[upload_id] = Recorded()
 
     async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
         """See the port."""
@@ -167,22 +214,15 @@ class MemoryUploadStore:
             key for key in gone if key not in self._cleanups and (self._uploads[key].ended_at or now) <= gone_before
         ]
         for upload_id in gone[:limit]:
-            del self._uploads[upload_id]
-        waiting = {key[0] for key, waiting in self._deliveries.items() if waiting.status == "waiting"}
-        handed_on = self._events if unrelayed else self._events[: self._relayed]
-        old = [event for event in handed_on if event.time <= event_before and event.id not in waiting]
-        for event in old[:limit]:
-            self._relayed -= self._events.index(event) < self._relayed
-            self._events.remove(event)
-            for key in [key for key in self._deliveries if key[0] == event.id]:
-                del self._deliveries[key]
-        return len(gone[:limit]) + len(old[:limit])
+            del self._uploads[upload_id], self._recorded[upload_id]
+        return len(gone[:limit]) + self._purge_events(event_before, limit, unrelayed=unrelayed)
 
-    async def release_writers(self, held: Set[str]) -> int:
+    async def release_writers(self, held: Callable[[], Set[str]]) -> int:
         """See the port."""
-        lost = [upload for upload in self._uploads.values() if upload.writer is not None and upload.writer not in held]
+        lost = [upload for upload in self._uploads.values() if upload.writer not in {None, *held()}]
+        lost = [upload for upload in lost if upload.status is UploadStatus.UPLOADING]
         for upload in lost:
-            self._uploads[upload.id] = replace(upload, writer=None)
+            self._uploads[upload.id] = replace(_fenced(upload), writer=None)
         return len(lost)
 
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
@@ -190,85 +230,64 @@ class MemoryUploadStore:
         statuses = [upload.status for upload in self._uploads.values()]
         return {status: statuses.count(status) for status in set(statuses)}
 
-    # --- Outbox --------------------------------------------------------------------------------------------------
-
-    async def relay(self, consumers: Mapping[str, Set[EventType]], limit: int) -> int:
-        """See the port."""
-        fresh = self._events[self._relayed : self._relayed + limit]
-        for event in fresh:
-            for consumer, wanted in consumers.items():
-                if event.type in wanted:
-                    self._deliveries.setdefault((event.id, consumer), _Waiting(event, self._clock.now()))
-        self._relayed += len(fresh)
-        return len(fresh)
-
-    async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
-        """See the port."""
-        now = self._clock.now()
-        leased: list[Delivery] = []
-        for consumer in consumers:
-            for waiting in self._first_waiting(consumer):
-                if waiting.due_at <= now and len(leased) < limit:
-                    waiting.attempts += 1
-                    waiting.due_at = now + timedelta(seconds=lease_seconds)
-                    leased.append(Delivery(event=waiting.event, consumer=consumer, attempt=waiting.attempts))
-        return leased
-
-    async def delivered(self, delivery: Delivery) -> None:
-        """See the port."""
-        self._deliveries[delivery.event.id, delivery.consumer].status = "delivered"
-
-    async def retry(self, delivery: Delivery, delay_seconds: float, error: str) -> None:
-        """See the port."""
-        due_at = self._clock.now() + timedelta(seconds=delay_seconds)
-        self._deliveries[delivery.event.id, delivery.consumer].due_at = due_at
-
-    async def bury(self, delivery: Delivery, error: str) -> None:
-        """See the port."""
-        self._deliveries[delivery.event.id, delivery.consumer].status = "dead"
-
-    async def next_due_seconds(self, consumers: Sequence[str]) -> float | None:
-        """See the port."""
-        due = [waiting.due_at for consumer in consumers for waiting in self._first_waiting(consumer)]
-        return (min(due) - self._clock.now()).total_seconds() if due else None
-
-    async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """See the port."""
-        return [event for event in self._events if (event.position or 0) > after][:limit]
-
     # --- helpers -------------------------------------------------------------------------------------------------
 
     def _save(self, upload: Upload, event: EventDraft | None = None) -> Upload:
         self._uploads[upload.id] = upload
         if event is not None:
-            self._last_position += 1
-            self._events.append(
-                Event(
-                    id=event.id,
-                    type=event.type,
-                    upload_id=event.upload_id,
-                    data=event.data,
-                    time=upload.as_of,
-                    position=self._last_position,
-                )
-            )
+            self._add_event(event, upload.as_of)
         return upload
 
+    def _with_stored(self, upload: Upload, commit: Commit) -> Upload:
+        """The upload with the length, the multipart upload and the etag that a commit brings; its parts and pieces are
+        recorded."""
+        if commit.upload_length is not None:
+            upload = replace(upload, upload_length=commit.upload_length)
+        placement, stored = upload.placement, commit.stored
+        if placement is None:
+            return upload
+        if stored is not None:
+            self._recorded[upload.id].add(stored, placement.part_bytes)
+            placement = replace(
+                placement,
+                multipart_id=stored.multipart_id or placement.multipart_id,
+                etag=stored.etag or placement.etag,
+            )
+        return replace(upload, placement=replace(placement, unsettled=placement.unsettled or commit.unsettled))
+
+    def _due(self, upload: Upload) -> _Due:
+        unsettled = upload.placement is not None and upload.placement.unsettled
+        return _Due(upload.as_of, upload.as_of + timedelta(seconds=SETTLED_SECONDS) if unsettled else None)
+
     def _end(self, upload: Upload, status: UploadStatus, event: EventDraft) -> Upload:
-        self._cleanups[upload.id] = upload.as_of
+        if upload.writer is not None:
+            upload = _fenced(upload)
+        self._cleanups[upload.id] = self._due(upload)
         return self._save(replace(upload, status=status, writer=None, ended_at=upload.as_of), event)
 
     async def _written_by(self, commit: Commit) -> Upload | None:
         upload = await self.get(commit.upload_id)
         return upload if upload is not None and upload.writer == commit.writer else None
 
-    def _first_waiting(self, consumer: str) -> list[_Waiting]:
-        """The earliest waiting delivery of each upload."""
-        first: dict[str, _Waiting] = {}
-        for (_, name), waiting in self._deliveries.items():
-            if name == consumer and waiting.status == "waiting":
-                first.setdefault(waiting.event.upload_id, waiting)
-        return list(first.values())
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """When to clean up, and when once more: None for never."""
+
+    at: datetime
+    again_at: datetime | None = None
+
+
+def _fenced(upload: Upload) -> Upload:
+    """The upload, whose writer has not let go: what it had under way may still land."""
+    placement = upload.placement
+    if placement is None:
+        return upload
+    contested_to = upload.upload_offset // placement.part_bytes + 1 + PARTS_IN_FLIGHT
+    return replace(
+        upload,
+        placement=replace(placement, contested_to=max(placement.contested_to, contested_to), unsettled=True),
+    )
 
 
 def _expires_at(now: datetime, created_at: datetime, lifetime: Lifetime | None) -> datetime | None:

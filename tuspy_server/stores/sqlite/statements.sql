@@ -62,15 +62,19 @@ RETURNING *;
 -- At the start no request runs: every writer is of a process that is gone.
 UPDATE uploads SET writer = NULL WHERE writer IS NOT NULL;
 
+-- name: writers
+SELECT writer FROM uploads WHERE writer IS NOT NULL;
+
 -- name: release_writers
 UPDATE uploads SET writer = NULL
-WHERE writer IS NOT NULL AND writer NOT IN (SELECT value FROM json_each(:held));
+WHERE writer IS NOT NULL AND writer IN (SELECT value FROM json_each(:lost));
 
 -- name: add_cleanup
 INSERT OR IGNORE INTO cleanups (upload_id, created_at) VALUES (:id, :now);
 
 -- name: cleanups
-SELECT upload_id FROM cleanups ORDER BY created_at LIMIT :limit;
+SELECT uploads.* FROM cleanups JOIN uploads ON uploads.id = cleanups.upload_id
+ORDER BY cleanups.created_at LIMIT :limit;
 
 -- name: cleaned
 DELETE FROM cleanups WHERE upload_id = :id;

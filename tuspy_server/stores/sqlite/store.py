@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tuspy_server.model import Upload, UploadStatus
-from tuspy_server.ports import Claim, Clock, Commit, DraftEvent, Ending, EventDraft, Lifetime, NewUpload
+from tuspy_server.ports import (
+    Claim,
+    Claimed,
+    Cleanup,
+    Clock,
+    Commit,
+    DraftEvent,
+    Ending,
+    EventDraft,
+    Lifetime,
+    NewUpload,
+)
 from tuspy_server.stores.sqlite.database import Database
 from tuspy_server.stores.sqlite.schema import migrate, statements
 
@@ -86,7 +97,7 @@ class SqliteUploadStore:
         row = await self._database.read(select)
         return None if row is None else _upload(row, self._now())
 
-    async def claim(self, claim: Claim) -> Upload | None:
+    async def claim(self, claim: Claim) -> Claimed | None:
         """See the port."""
         values = {
             "id": claim.upload_id,
@@ -96,7 +107,8 @@ class SqliteUploadStore:
             "declared_length": claim.declared_length,
         }
         # Not synced: the start forgets all writers anyway.
-        return await self._change("claim", values, self._now(), synced=False)
+        upload = await self._change("claim", values, self._now(), synced=False)
+        return None if upload is None else Claimed(upload=upload)
 
     async def commit(self, commit: Commit) -> Upload | None:
         """See the port."""
@@ -136,11 +148,13 @@ class SqliteUploadStore:
 
         return await self._database.write(expire, frees_space=True)
 
-    async def cleanups(self, limit: int) -> Sequence[str]:
+    async def cleanups(self, limit: int) -> Sequence[Cleanup]:
         """See the port."""
+        now = self._now()
 
-        def select(connection: sqlite3.Connection) -> list[str]:
-            return [row["upload_id"] for row in connection.execute(SQL["cleanups"], {"limit": limit})]
+        def select(connection: sqlite3.Connection) -> list[Cleanup]:
+            rows = connection.execute(SQL["cleanups"], {"limit": limit})
+            return [Cleanup(upload=_upload(row, now)) for row in rows]
 
         return await self._database.read(select)
 
@@ -165,9 +179,16 @@ class SqliteUploadStore:
 
         return await self._database.write(delete, frees_space=True)
 
-    async def release_writers(self, held: Set[str]) -> int:
+    async def release_writers(self, held: Callable[[], Set[str]]) -> int:
         """See the port."""
-        values = {"held": json.dumps(sorted(held))}
+
+        def select(connection: sqlite3.Connection) -> set[str]:
+            return {row["writer"] for row in connection.execute(SQL["writers"])}
+
+        lost = await self._database.read(select) - held()
+        if not lost:
+            return 0
+        values = {"lost": json.dumps(sorted(lost))}
         return await self._database.write(
             lambda connection: connection.execute(SQL["release_writers"], values).rowcount
         )

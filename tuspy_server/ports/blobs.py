@@ -1,0 +1,110 @@
+"""Bytes of uploads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Protocol
+
+from tuspy_server.model import Placement, Upload
+from tuspy_server.ports.records import Assembly, Claimed, Cleanup, Stored
+
+
+class BlobWriter(Protocol):
+    """Takes the bytes of one request, in order, from the offset that it was opened at.
+
+    Used as a receive buffer, like `asyncio.BufferedProtocol`: fill `buffer()`, then `advance()`. Bytes move to storage
+    by themselves while the next ones arrive.
+    """
+
+    async def buffer(self) -> memoryview:
+        """Room for the next bytes, at least one. Waits while storage is behind: that is the backpressure.
+
+        Raises StorageFull (507) or StorageFault (503) if an earlier write failed, WriterFenced (423) if a later writer
+        was opened, Overloaded (503) if the page pool stays empty.
+        """
+        ...
+
+    def advance(self, count: int) -> None:
+        """`count` bytes of the last buffer are filled; they are the store's now."""
+        ...
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the storage may hold something of this writer's that no `Stored` names."""
+        ...
+
+    async def sync(self, *, flush: bool) -> Stored:
+        """Make what was advanced so far durable; without `flush` only what the storage would not rather keep until more
+        has come. What one call has returned the next does not return again. Raises as `buffer`."""
+        ...
+
+    def counted(self, upload_offset: int) -> None:
+        """A commit has counted all bytes before it: so much further may parts be on their way."""
+        ...
+
+    async def finish(self) -> Stored:
+        """The upload's last byte has been advanced: make everything durable, in its final place where a single call
+        does that (`etag` is set then). Raises as `buffer`."""
+        ...
+
+    async def rollback(self, upload_offset: int) -> None:
+        """Remove all bytes from `upload_offset` on; no more bytes may follow."""
+        ...
+
+    def close(self) -> None:
+        """Let go of pages and handles, at once or as soon as a running write allows it. May be called twice."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Bytes of uploads."""
+
+    async def open(self) -> None:
+        """Get ready; raises a plain `OSError` that names what is missing."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for running calls, release threads."""
+        ...
+
+    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement | None:
+        """Where a new upload's bytes are to lie; None where the id says it. No I/O.
+
+        Raises UploadTooLarge (413) if the storage cannot take that length.
+        """
+        ...
+
+    async def open_writer(self, claimed: Claimed, *, held_back: bool) -> BlobWriter:
+        """Open for appending at the row's offset, with surplus bytes of earlier requests removed.
+
+        `held_back`: the bytes count only as a whole, once they have been verified: until `sync` or `finish` nothing of
+        them may reach a place where a later request's bytes belong.
+
+        Every earlier writer of the upload in this process is fenced first: its running call is awaited, its later ones
+        raise. Raises BytesMissing if fewer bytes are stored than the row counts: the upload cannot go on.
+        """
+        ...
+
+    async def assemble(self, upload: Upload, assembly: Assembly) -> str:
+        """Put a `completing` upload's object in its place; returns its etag. Done already is success.
+
+        Raises BytesMissing if neither the parts nor the object are there; TryLater where a later try may succeed.
+        """
+        ...
+
+    def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Bytes `[start, stop)` of a finished upload, in blocks. Raises BytesMissing if they are not there."""
+        ...
+
+    async def link(self, upload: Upload, headers: Mapping[str, str]) -> str | None:
+        """A URL that gives a finished upload to whoever has it, for a short time, with these response headers; None
+        where the storage has none."""
+        ...
+
+    async def clean(self, cleanup: Cleanup) -> None:
+        """Fence writers; remove what the upload's status says is not to be there. Nothing to remove is success."""
+        ...
+
+    async def check(self) -> None:
+        """Write, make durable, read back and delete a probe. Raises StorageFull or StorageFault."""
+        ...
