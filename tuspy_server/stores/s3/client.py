@@ -18,7 +18,7 @@ from tuspy_server.stores.s3.connection import connect
 from tuspy_server.stores.s3.crc import crc32c_in, header_of
 from tuspy_server.stores.s3.deleting import Deleter
 from tuspy_server.stores.s3.driving import Driven
-from tuspy_server.stores.s3.errors import READS, NoSuchKey, NoSuchUpload, Unavailable
+from tuspy_server.stores.s3.errors import READS, NoSuchKey, NoSuchUpload, NotSupported, Unavailable
 from tuspy_server.stores.s3.fast import FastCalls
 from tuspy_server.stores.s3.listing import Lister
 from tuspy_server.stores.s3.reading import Reader
@@ -174,7 +174,11 @@ class S3Client:
             ),
             doubt=doubt,
         )
-        return _etag("UploadPartCopy", answer.get("CopyPartResult", {}))
+        result = answer.get("CopyPartResult")
+        if not result:
+            # The store took it for an UploadPart of no bytes, as rclone does.
+            raise NotSupported("UploadPartCopy", "NoCopyPartResult", 200)
+        return _etag("UploadPartCopy", result)
 
     async def complete_multipart(self, key: str, multipart_id: str, parts: Sequence[CompletedPart]) -> str:
         """See `Bucket`."""

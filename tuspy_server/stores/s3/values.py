@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -48,42 +49,44 @@ class S3Options:
 METADATA_BYTES: Final = 2048
 """S3's limit for the names and values of an object's own metadata, together."""
 
-# What a header may hold as it is. `%` and the space are not in it: the encoding stays reversible, and no gateway's way
+# What a value may hold as it is. `%` and the space are not in it: the encoding stays reversible, and no gateway's way
 # with leading or doubled spaces can change a value or break the signature.
 _IN_VALUES: Final = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
-_IN_NAMES: Final = "!#$&'*+-.^_`|~"
+
+# Gateways lose other names, or refuse their signature.
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 def metadata_that_fits(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The pairs, in their order, up to S3's limit of 2 KB; one that does not fit is left out. Names become lower case,
-    as S3 makes them."""
+    """The pairs, in their order, up to S3's limit of 2 KB. Names become lower case, as S3 makes them. Left out is what
+    does not fit, and a name with anything but letters, digits, `.`, `_` and `-`, which no gateway keeps."""
     chosen: dict[str, str] = {}
     room = METADATA_BYTES
     for name, value in pairs:
         small = name.lower()
         needed = _header_bytes(small, value)
-        if needed <= room and small and small not in chosen:
+        if needed <= room and _NAME.fullmatch(small) and small not in chosen:
             chosen[small] = value
             room -= needed
     return chosen
 
 
 def _header_bytes(name: str, value: str) -> int:
-    return len(quote(name, safe=_IN_NAMES)) + len(quote(value, safe=_IN_VALUES))
+    return len(name) + len(quote(value, safe=_IN_VALUES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectHeaders:
     """The headers that an object keeps.
 
-    Metadata may be any text. In `x-amz-meta-…` headers everything but printable ASCII, and the space and `%` too, is
-    percent-encoded as UTF-8; `ObjectFacts.metadata` is decoded again.
+    Values of metadata may be any text. In `x-amz-meta-…` headers everything but printable ASCII, and the space and `%`
+    too, is percent-encoded as UTF-8; `ObjectFacts.metadata` is decoded again.
 
     Attributes:
-        metadata: at most 2 KB as encoded (`metadata_that_fits`); names in lower case.
+        metadata: at most 2 KB as encoded, with plain names in lower case: what `metadata_that_fits` gives.
 
     Raises:
-        ValueError: too much metadata, or a header with line breaks or anything but printable ASCII.
+        ValueError: other metadata, or a header with line breaks or anything but printable ASCII.
     """
 
     content_type: str | None = None
@@ -96,17 +99,17 @@ class ObjectHeaders:
                 raise ValueError("a header must be printable ASCII")
         if sum(_header_bytes(name, value) for name, value in self.metadata.items()) > METADATA_BYTES:
             raise ValueError("more than 2 KB of metadata")
+        if not all(map(_NAME.fullmatch, self.metadata)):
+            raise ValueError("a name of metadata has other characters than a-z, 0-9, '.', '_' and '-'")
 
     def encoded_metadata(self) -> dict[str, str]:
         """Names and values as they travel, without the `x-amz-meta-`."""
-        return {
-            quote(name.lower(), safe=_IN_NAMES): quote(value, safe=_IN_VALUES) for name, value in self.metadata.items()
-        }
+        return {name: quote(value, safe=_IN_VALUES) for name, value in self.metadata.items()}
 
 
 def decoded_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """The inverse of `ObjectHeaders.encoded_metadata`."""
-    return {unquote(name).lower(): unquote(value) for name, value in metadata.items()}
+    return {name.lower(): unquote(value) for name, value in metadata.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
