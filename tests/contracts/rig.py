@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 
-from tuspy_server.ports import BlobStore, Outbox, UploadStore
+from tests.contracts.rows import a_row
+from tuspy_server.model import UploadStatus
+from tuspy_server.ports import BlobStore, BlobWriter, Claimed, Cleanup, Outbox, UploadStore
 
 
 class ManualClock:
@@ -47,7 +50,7 @@ class StoreRig(ABC):
 
 
 class BlobRig(ABC):
-    """One storage."""
+    """One storage, and what a row would know of each upload in it."""
 
     @property
     @abstractmethod
@@ -62,3 +65,17 @@ class BlobRig(ABC):
     async def reopen(self) -> None:
         await self.stop()
         await self.start()
+
+    async def open_writer(self, upload_id: str, upload_offset: int, *, held_back: bool = False) -> BlobWriter:
+        claimed = Claimed(upload=a_row(upload_id, upload_offset=upload_offset))
+        return await self.blobs.open_writer(claimed, held_back=held_back)
+
+    async def sync(self, writer: BlobWriter) -> int:
+        """The durable offset."""
+        return (await writer.sync(flush=True)).upload_offset
+
+    def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        return self.blobs.read(a_row(upload_id, UploadStatus.FINISHED, upload_offset=stop), start, stop)
+
+    async def delete(self, upload_id: str) -> None:
+        await self.blobs.clean(Cleanup(upload=a_row(upload_id, UploadStatus.TERMINATED)))

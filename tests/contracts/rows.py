@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 
-from tuspy_server.model import EventType, Upload, UploadStatus, event_id
+from tuspy_server.model import EventType, Placement, Upload, UploadStatus, event_id
 from tuspy_server.ports import Claim, Commit, Ending, EventDraft, Lifetime, NewUpload, Outbox, UploadStore
 
 HOUR = Lifetime(idle_seconds=3600, cap_seconds=10 * 3600)
@@ -12,6 +13,31 @@ HOUR = Lifetime(idle_seconds=3600, cap_seconds=10 * 3600)
 
 def new_id() -> str:
     return secrets.token_hex(16)
+
+
+def a_row(
+    upload_id: str,
+    status: UploadStatus = UploadStatus.UPLOADING,
+    *,
+    upload_offset: int = 0,
+    upload_length: int | None = None,
+    placement: Placement | None = None,
+) -> Upload:
+    """A row as a store would give it, for those that ask no store."""
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return Upload(
+        id=upload_id,
+        status=status,
+        upload_offset=upload_offset,
+        upload_length=upload_length,
+        upload_metadata=None,
+        writer="writer",
+        created_at=now,
+        expires_at=None,
+        ended_at=None,
+        as_of=now,
+        placement=placement,
+    )
 
 
 def draft(event_type: EventType, upload_id: str) -> EventDraft:
@@ -45,7 +71,7 @@ async def claim(
     length: int | None = None,
     writer: str | None = None,
 ) -> Upload | None:
-    return await store.claim(
+    granted = await store.claim(
         Claim(
             upload_id=upload.id,
             writer=writer or new_id(),
@@ -54,6 +80,7 @@ async def claim(
             declared_length=length,
         )
     )
+    return None if granted is None else granted.upload
 
 
 async def claimed(store: UploadStore, upload: Upload) -> Upload:

@@ -82,13 +82,13 @@ class UploadEndingsContract:
         assert ended is not None
         assert (ended.writer, ended.ended_at) == (None, rig.clock.now())
         assert await rig.uploads.get(row.id) == ended
-        assert list(await rig.uploads.cleanups(10)) == [row.id]
+        assert [row.upload.id for row in await rig.uploads.cleanups(10)] == [row.id]
 
     async def test_only_the_writer_may_end_an_upload_that_is_ended_as_one(self, rig: StoreRig) -> None:
         """I5: a stale writer fails nothing."""
         row = await claimed(rig.uploads, await create(rig.uploads))
         assert await fail(rig.uploads, row, writer="stale") is None
-        assert list(await rig.uploads.cleanups(10)) == []
+        assert [row.upload.id for row in await rig.uploads.cleanups(10)] == []
         assert await fail(rig.uploads, row, writer=row.writer) is not None
 
     # --- expiry --------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class UploadEndingsContract:
         row = await rig.uploads.get(upload.id)
         assert row is not None
         assert (row.status, row.ended_at) == (UploadStatus.EXPIRED, rig.clock.now())
-        assert list(await rig.uploads.cleanups(10)) == [upload.id]
+        assert [row.upload.id for row in await rig.uploads.cleanups(10)] == [upload.id]
         assert await event_types(rig.outbox, upload.id) == [EventType.CREATED, EventType.EXPIRED]
 
     async def test_expired_lists_oldest_first_and_changes_nothing(self, rig: StoreRig) -> None:
@@ -161,9 +161,9 @@ class UploadEndingsContract:
             await terminate(rig.uploads, upload)
             ids.append(upload.id)
             rig.clock.advance(1)
-        assert list(await rig.uploads.cleanups(2)) == ids[:2]
+        assert [row.upload.id for row in await rig.uploads.cleanups(2)] == ids[:2]
         await rig.uploads.cleaned([ids[0], ids[2], new_id()])
-        assert list(await rig.uploads.cleanups(10)) == [ids[1]]
+        assert [row.upload.id for row in await rig.uploads.cleanups(10)] == [ids[1]]
 
     async def test_a_gone_row_is_purged_after_its_time_and_only_without_a_cleanup(self, rig: StoreRig) -> None:
         upload = await create(rig.uploads)
@@ -216,8 +216,8 @@ class UploadEndingsContract:
         lost = await claimed(rig.uploads, await create(rig.uploads))
         held = await claimed(rig.uploads, await create(rig.uploads))
         assert held.writer is not None
-        assert await rig.uploads.release_writers({held.writer, new_id()}) == 1
-        assert await rig.uploads.release_writers({held.writer}) == 0
+        assert await rig.uploads.release_writers(lambda: {str(held.writer), new_id()}) == 1
+        assert await rig.uploads.release_writers(lambda: {str(held.writer)}) == 0
         rows = [await rig.uploads.get(row.id) for row in (lost, held)]
         assert [row.writer for row in rows if row is not None] == [None, held.writer]
         assert await rig.uploads.commit(commit(lost, 1)) is None
@@ -250,7 +250,7 @@ class UploadEndingsContract:
         assert (again.upload_offset, again.writer, again.upload_metadata) == (4, None, "a Yg==")
         assert again.expires_at == at_four.created_at + timedelta(hours=1)
         assert await rig.uploads.get(done.id) == done
-        assert list(await rig.uploads.cleanups(10)) == [gone.id]
+        assert [row.upload.id for row in await rig.uploads.cleanups(10)] == [gone.id]
         assert await event_types(rig.outbox, done.id) == [EventType.CREATED, EventType.FINISHED]
         assert await rig.uploads.commit(commit(row, 5)) is None
         assert await claim(rig.uploads, again) is not None

@@ -19,7 +19,7 @@ from tuspy_server import Settings, TusServer
 from tuspy_server.compose import Stores, pick_stores
 from tuspy_server.edge.server import run
 from tuspy_server.logs import configure
-from tuspy_server.ports import BlobWriter
+from tuspy_server.ports import BlobWriter, Claimed
 from tuspy_server.stores.filesystem import calls
 
 FAILPOINT_VARIABLE: Final = "TEST_FAILPOINT"
@@ -31,8 +31,8 @@ FAILPOINT_SERVER: Final = (sys.executable, "-m", "tests.crash.failpoint_server")
 UPLOAD_METHODS: Final = ("create", "claim", "commit", "finish", "end", "cleaned")
 SWEEP_METHODS: Final = ("expire",)
 OUTBOX_METHODS: Final = ("relay", "lease", "delivered")
-BLOB_METHODS: Final = ("open_writer", "delete")
-WRITER_METHODS: Final = ("sync", "rollback")
+BLOB_METHODS: Final = ("open_writer", "clean")
+WRITER_METHODS: Final = ("sync", "finish", "rollback")
 
 
 class Failpoint:
@@ -58,8 +58,8 @@ class Failpoint:
             setattr(target, method, self._around(method, getattr(target, method)))
 
     def arm_writers(self, open_writer: Callable[..., Awaitable[BlobWriter]]) -> Callable[..., Awaitable[BlobWriter]]:
-        async def armed(upload_id: str, upload_offset: int) -> BlobWriter:
-            writer = await open_writer(upload_id, upload_offset)
+        async def armed(claimed: Claimed, *, held_back: bool) -> BlobWriter:
+            writer = await open_writer(claimed, held_back=held_back)
             self.arm(writer, WRITER_METHODS)
             return writer
 

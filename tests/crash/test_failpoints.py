@@ -32,7 +32,7 @@ EVERY_STEP = [
 ]
 LATER_CALLS = ["create:after:2", "commit:before:2", "commit:after:2", "sync:after:2", "open_writer:after:3"]
 
-STEPS_OF_A_SWEEP = ["expire", "delete", "cleaned"]
+STEPS_OF_A_SWEEP = ["expire", "clean", "cleaned"]
 
 
 @dataclass(slots=True)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence, Set
 from typing import Protocol
 
 from tests.uploads.gates import DiskFull, Gates
-from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.model import Placement, Upload, UploadStatus
 from tuspy_server.ports import (
+    Assembly,
     BlobStore,
     BlobWriter,
     Claim,
+    Claimed,
+    Cleanup,
     Commit,
     DraftEvent,
     Ending,
     EventDraft,
     NewUpload,
+    Stored,
     UploadStore,
 )
 from tuspy_server.protocol.errors import StorageFull
@@ -59,12 +63,12 @@ class GatedUploadStore:
     async def get(self, upload_id: str) -> Upload | None:
         return await self._gates.call("get", lambda: self._store.get(upload_id))
 
-    async def claim(self, claim: Claim) -> Upload | None:
-        async def work() -> Upload | None:
-            upload = await self._store.claim(claim)
-            if upload is not None:
-                self._witness.claimed(upload)
-            return upload
+    async def claim(self, claim: Claim) -> Claimed | None:
+        async def work() -> Claimed | None:
+            claimed = await self._store.claim(claim)
+            if claimed is not None:
+                self._witness.claimed(claimed.upload)
+            return claimed
 
         return await self._gates.call("claim", work)
 
@@ -107,7 +111,7 @@ class GatedUploadStore:
 
         return await self._gates.call("expire", work)
 
-    async def cleanups(self, limit: int) -> Sequence[str]:
+    async def cleanups(self, limit: int) -> Sequence[Cleanup]:
         return await self._gates.call("cleanups", lambda: self._store.cleanups(limit))
 
     async def cleaned(self, upload_ids: Sequence[str]) -> None:
@@ -121,9 +125,8 @@ class GatedUploadStore:
             ),
         )
 
-    async def release_writers(self, held: Set[str]) -> int:
-        # No gate before it: the set is of this moment, and in one process no other call overtakes this one.
-        return await self._gates.call("release_writers", lambda: self._store.release_writers(held), only_after=True)
+    async def release_writers(self, held: Callable[[], Set[str]]) -> int:
+        return await self._gates.call("release_writers", lambda: self._store.release_writers(held))
 
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
         return await self._store.count_by_status()
@@ -148,23 +151,36 @@ class GatedBlobWriter:
         if self._gates.alive and not self._full:
             self._writer.advance(count)
 
-    async def sync(self) -> int:
+    @property
+    def unsettled(self) -> bool:
+        return self._writer.unsettled
+
+    def counted(self, upload_offset: int) -> None:
+        self._writer.counted(upload_offset)
+
+    async def finish(self) -> Stored:
+        return await self._sync(self._writer.finish)
+
+    async def sync(self, *, flush: bool) -> Stored:
+        return await self._sync(lambda: self._writer.sync(flush=flush))
+
+    async def _sync(self, work: Callable[[], Awaitable[Stored]]) -> Stored:
         self._raise_poison()
         try:
-            return await self._gates.call("sync", self._writer.sync)
+            return await self._gates.call("sync", work)
         except DiskFull as full:
             return await self._keep_some(full.kept_bytes)
         except Exception as error:
             self._poison = error
             raise
 
-    async def _keep_some(self, kept_bytes: int) -> int:
+    async def _keep_some(self, kept_bytes: int) -> Stored:
         """As the adapters do: what the disk took is durable and returned, the failure comes with the next buffer."""
         if isinstance(self._writer, MemoryBlobWriter):
             blob = self._writer._blob
             del blob.content[blob.durable_bytes + kept_bytes :]
             self._full = True
-        return await self._writer.sync()
+        return await self._writer.sync(flush=True)
 
     async def rollback(self, upload_offset: int) -> None:
         await self._gates.call("rollback", lambda: self._writer.rollback(upload_offset))
@@ -190,11 +206,20 @@ class GatedBlobStore:
     async def close(self) -> None:
         await self._blobs.close()
 
-    async def open_writer(self, upload_id: str, upload_offset: int) -> GatedBlobWriter:
+    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement | None:
+        return self._blobs.place(upload_id, upload_length, upload_metadata)
+
+    async def assemble(self, upload: Upload, assembly: Assembly) -> str:
+        return await self._gates.call("assemble", lambda: self._blobs.assemble(upload, assembly))
+
+    async def link(self, upload: Upload, headers: Mapping[str, str]) -> str | None:
+        return await self._blobs.link(upload, headers)
+
+    async def open_writer(self, claimed: Claimed, *, held_back: bool) -> GatedBlobWriter:
         opened: list[BlobWriter] = []
 
         async def work() -> GatedBlobWriter:
-            opened.append(await self._blobs.open_writer(upload_id, upload_offset))
+            opened.append(await self._blobs.open_writer(claimed, held_back=held_back))
             return GatedBlobWriter(opened[0], self._gates)
 
         try:
@@ -204,11 +229,11 @@ class GatedBlobStore:
                 writer.close()
             raise
 
-    def read(self, upload_id: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        return self._blobs.read(upload_id, start, stop)
+    def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        return self._blobs.read(upload, start, stop)
 
-    async def delete(self, upload_id: str) -> None:
-        await self._gates.call("delete", lambda: self._blobs.delete(upload_id))
+    async def clean(self, cleanup: Cleanup) -> None:
+        await self._gates.call("clean", lambda: self._blobs.clean(cleanup))
 
     async def check(self) -> None:
         await self._blobs.check()

@@ -27,7 +27,7 @@ STORE_CALLS: Final = (
     "purge",
     "release_writers",
 )
-BLOB_CALLS: Final = ("open_writer", "buffer", "sync", "rollback", "delete")
+BLOB_CALLS: Final = ("open_writer", "buffer", "sync", "rollback", "clean")
 
 
 class DiskFull(Exception):
@@ -71,9 +71,8 @@ class Gates:
     failed: int = 0
     alive: bool = True
 
-    async def call(self, name: str, work: Callable[[], Awaitable[Result]], *, only_after: bool = False) -> Result:
-        if not only_after or not self.alive:
-            await self._pass(name, "before")
+    async def call(self, name: str, work: Callable[[], Awaitable[Result]]) -> Result:
+        await self._pass(name, "before")
         self.count_call(1)
         try:
             result = await work()

@@ -169,7 +169,7 @@ async def test_a_writer_that_lost_the_upload_elsewhere_changes_nothing(rig: Life
     """I5, N04: the row says whose it is."""
     upload = await rig.create(10)
     body, patch = await rig.running(upload, 0, b"123")
-    await rig.rows.release_writers(set())
+    await rig.rows.release_writers(set)
     body.end()
     with pytest.raises(WriterFenced):
         await patch
@@ -233,9 +233,9 @@ async def test_a_delete_whose_storage_fails_is_done_and_its_bytes_are_left_to_th
     """C12."""
     upload = await rig.create(10)
     await rig.patch(upload, 0, b"123")
-    rig.fail("delete", "before", StorageFault)
+    rig.fail("clean", "before", StorageFault)
     await rig.uploads.terminate(upload.id)
-    assert await rig.rows.cleanups(10) == [upload.id]
+    assert [due.upload.id for due in await rig.rows.cleanups(10)] == [upload.id]
     assert rig.stored(upload) == b"123"
     assert (await rig.sweeper.sweep()).cleaned == 1
     assert rig.blobs.blobs == {}

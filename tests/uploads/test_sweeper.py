@@ -103,7 +103,7 @@ async def test_a_cleanup_that_fails_holds_up_no_other_and_is_tried_again(rig: Li
     for upload in uploads:
         await rig.patch(upload, 0, b"123")
     rig.clock.advance(100)
-    rig.fail("delete", "before", StorageFault)
+    rig.fail("clean", "before", StorageFault)
     assert (await rig.sweeper.sweep()).cleaned == 2
     assert len(rig.blobs.blobs) == len(await rig.rows.cleanups(10)) == 1
     assert (await rig.sweeper.sweep()).cleaned == 1
@@ -111,7 +111,7 @@ async def test_a_cleanup_that_fails_holds_up_no_other_and_is_tried_again(rig: Li
 
 
 @pytest.mark.parametrize(
-    ("call", "when"), [("expire", "after"), ("delete", "after"), ("cleaned", "before"), ("cleaned", "after")]
+    ("call", "when"), [("expire", "after"), ("clean", "after"), ("cleaned", "before"), ("cleaned", "after")]
 )
 async def test_a_pass_that_is_killed_anywhere_is_made_good_by_the_next(rig: LifecycleRig, call: str, when: str) -> None:
     """C12."""
@@ -135,7 +135,7 @@ async def test_more_than_a_batch_is_swept_in_one_pass(rig: LifecycleRig, monkeyp
         await rig.create(10)
     rig.clock.advance(100)
     for _ in range(2):
-        rig.fail("delete", "before", StorageFault)
+        rig.fail("clean", "before", StorageFault)
     report = await rig.sweeper.sweep()
     assert (len(report.expired), report.cleaned) == (10, 8)
 

@@ -17,6 +17,7 @@ from tuspy_server.clock import SystemClock
 from tuspy_server.compose import Stores
 from tuspy_server.model import UploadStatus
 from tuspy_server.pages import PagePool
+from tuspy_server.ports import Claimed
 from tuspy_server.protocol.errors import Overloaded, StorageFault, StorageFull, StoreUnavailable
 from tuspy_server.stores.memory.blobs import MemoryBlobStore
 from tuspy_server.stores.memory.uploads import MemoryUploadStore
@@ -37,7 +38,7 @@ class FailingStore(MemoryUploadStore):
         self._fail()
         return await super().get(upload_id)
 
-    async def claim(self, claim: Any) -> Upload | None:
+    async def claim(self, claim: Any) -> Claimed | None:
         self._fail()
         return await super().claim(claim)
 

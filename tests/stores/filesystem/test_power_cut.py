@@ -36,11 +36,11 @@ class Client:
             while self.acknowledged < len(self.content):
                 await self._patch()
             if self.chance.random() < 0.2:
-                await self.rig.blobs.delete(self.upload_id)
+                await self.rig.delete(self.upload_id)
                 self.deleted = True
 
     async def _patch(self) -> None:
-        writer = await self.rig.blobs.open_writer(self.upload_id, self.acknowledged)
+        writer = await self.rig.open_writer(self.upload_id, self.acknowledged)
         try:
             sent = self.acknowledged
             for _ in range(self.chance.randint(1, 5)):
@@ -48,7 +48,7 @@ class Client:
                 await put(writer, self.content[sent : sent + count])
                 sent = min(sent + count, len(self.content))
                 if self.chance.random() < 0.6:
-                    self.acknowledged = await writer.sync()
+                    self.acknowledged = await self.rig.sync(writer)
             if self.chance.random() < 0.2:
                 await writer.rollback(self.acknowledged)
         finally:
@@ -98,4 +98,4 @@ async def test_every_synced_offset_outlives_a_power_cut(
 async def read_up_to(rig: FilesystemRig, client: Client) -> bytes:
     if client.acknowledged == 0:
         return b""
-    return await read(rig.blobs, client.upload_id, 0, client.acknowledged)
+    return await read(rig, client.upload_id, 0, client.acknowledged)

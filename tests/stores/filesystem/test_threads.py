@@ -32,7 +32,8 @@ async def rig(tmp_path: Path) -> AsyncIterator[FilesystemRig]:
 
 
 async def begin_to_write(rig: FilesystemRig, upload_id: str, content: bytes) -> FileWriter:
-    writer = await rig.blobs.open_writer(upload_id, 0)
+    writer = await rig.open_writer(upload_id, 0)
+    assert isinstance(writer, FileWriter)
     await put(writer, content)
     return writer
 
@@ -45,9 +46,9 @@ async def test_a_fence_waits_for_the_running_call(
     upload_id = new_id()
     held = HeldCall(monkeypatch, call)
     early = await begin_to_write(rig, upload_id, b"EARLY")
-    syncing = asyncio.create_task(early.sync())
+    syncing = asyncio.create_task(rig.sync(early))
     await held.began()
-    late = asyncio.create_task(store(rig.blobs, upload_id, 0, b"late!"))
+    late = asyncio.create_task(store(rig, upload_id, 0, b"late!"))
     for _ in range(10):
         await asyncio.sleep(0)
     assert not late.done()
@@ -55,9 +56,9 @@ async def test_a_fence_waits_for_the_running_call(
     assert await late == 5
     await asyncio.wait([syncing])  # it may say that its bytes were durable: the row's fence refuses to count them
     with pytest.raises(WriterFenced):
-        await early.sync()
+        await rig.sync(early)
     early.close()
-    assert await read(rig.blobs, upload_id, 0, 5) == b"late!"
+    assert await read(rig, upload_id, 0, 5) == b"late!"
 
 
 async def test_an_open_that_hangs_past_its_deadline_cuts_nothing_off_later(
@@ -67,16 +68,16 @@ async def test_an_open_that_hangs_past_its_deadline_cuts_nothing_off_later(
     rig = FilesystemRig(tmp_path / "slow", deadline_seconds=0.05)
     await rig.start()
     upload_id = new_id()
-    await store(rig.blobs, upload_id, 0, b"123")
+    await store(rig, upload_id, 0, b"123")
     held = HeldCall(monkeypatch, "open_at")
     with pytest.raises(StorageFault):
-        await rig.blobs.open_writer(upload_id, 3)
+        await rig.open_writer(upload_id, 3)
     with pytest.raises(StorageFault):
-        await store(rig.blobs, upload_id, 3, b"456")
+        await store(rig, upload_id, 3, b"456")
     held.go()
     await until(lambda: held.ended == held.count)
-    assert await store(rig.blobs, upload_id, 3, b"456") == 6
-    assert await read(rig.blobs, upload_id, 0, 6) == b"123456"
+    assert await store(rig, upload_id, 3, b"456") == 6
+    assert await read(rig, upload_id, 0, 6) == b"123456"
     await rig.stop()
 
 
@@ -86,16 +87,16 @@ async def test_a_cancelled_request_leaks_no_descriptor_and_no_page(
 ) -> None:
     """B09, C11, R09: the thread cannot be cancelled, so what it uses is let go of when it ends."""
     upload_id = new_id()
-    await store(rig.blobs, upload_id, 0, b"123")
+    await store(rig, upload_id, 0, b"123")
     before = open_descriptors()
     held = HeldCall(monkeypatch, call)
-    request = asyncio.create_task(store(rig.blobs, upload_id, 3, some_bytes(200_000)))
+    request = asyncio.create_task(store(rig, upload_id, 3, some_bytes(200_000)))
     await held.began()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
     held.go()
-    await rig.blobs.delete(upload_id)
+    await rig.delete(upload_id)
     await until(lambda: open_descriptors() == before and not rig.pool.used_bytes)
 
 
@@ -104,7 +105,7 @@ async def test_a_cancelled_request_writes_into_no_reused_descriptor(
 ) -> None:
     """B09, I2: the number of a closed descriptor is the next file's."""
     held = HeldCall(monkeypatch, "write_at")
-    request = asyncio.create_task(store(rig.blobs, new_id(), 0, b"to be cancelled"))
+    request = asyncio.create_task(store(rig, new_id(), 0, b"to be cancelled"))
     await held.began()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -123,14 +124,14 @@ async def test_storage_that_is_behind_holds_the_client_back(
     """I10, S04: two pages of a body are in memory, however much its client sends."""
     upload_id, content = new_id(), some_bytes(8 << 20)
     held = HeldCall(monkeypatch, "write_at")
-    request = asyncio.create_task(store(rig.blobs, upload_id, 0, content))
+    request = asyncio.create_task(store(rig, upload_id, 0, content))
     await held.began()
     for _ in range(100):
         await asyncio.sleep(0)
     assert SMALL_PAGE_BYTES <= rig.pool.used_bytes <= SMALL_PAGE_BYTES + LARGE_PAGE_BYTES
     held.go()
     assert await request == len(content)
-    assert await read(rig.blobs, upload_id, 0, len(content)) == content
+    assert await read(rig, upload_id, 0, len(content)) == content
 
 
 async def test_storage_that_hangs_is_a_fault_for_its_own_request_alone(
@@ -141,8 +142,8 @@ async def test_storage_that_hangs_is_a_fault_for_its_own_request_alone(
     await rig.start()
     held = HeldCall(monkeypatch, "write_at")
     with pytest.raises(StorageFault):
-        await store(rig.blobs, new_id(), 0, b"abc")
-    assert await store(rig.blobs, new_id(), 0, b"abc") == 3
+        await store(rig, new_id(), 0, b"abc")
+    assert await store(rig, new_id(), 0, b"abc") == 3
     held.go()
     await rig.stop()
     assert rig.pool.used_bytes == 0
@@ -162,10 +163,10 @@ async def test_bodies_at_once_share_the_pool(tmp_path: Path) -> None:
             await asyncio.sleep(0)
 
     watching = asyncio.create_task(watch())
-    await asyncio.gather(*(store(rig.blobs, upload_id, 0, content) for upload_id, content in contents.items()))
+    await asyncio.gather(*(store(rig, upload_id, 0, content) for upload_id, content in contents.items()))
     watching.cancel()
     for upload_id, content in contents.items():
-        assert await read(rig.blobs, upload_id, 0, len(content)) == content
+        assert await read(rig, upload_id, 0, len(content)) == content
     assert most_bytes <= 2 << 20
     await rig.stop()
     assert rig.pool.used_bytes == 0

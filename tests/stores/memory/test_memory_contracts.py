@@ -46,9 +46,9 @@ class TestMemoryBlobStore(BlobStoreContract):
     async def test_a_crash_loses_exactly_what_no_sync_has_covered(self, rig: MemoryBlobRig) -> None:
         """Fault D04: the state machine stands on this."""
         upload_id = new_id()
-        writer = await rig.blobs.open_writer(upload_id, 0)
+        writer = await rig.open_writer(upload_id, 0)
         await put(writer, b"abc")
-        await writer.sync()
+        await rig.sync(writer)
         await put(writer, b"def")
         rig.blobs.crash()
         assert bytes(rig.blobs.blobs[upload_id].content) == b"abc"
