@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.web.conftest import Serve
 from tests.web.served import Served
-from tuspy_server.web.download import INLINE_TYPES, content_disposition, safe_filename
+from tuspy_server.protocol.described import INLINE_TYPES, content_disposition, safe_filename
 
 
 def encoded(key: str, value: str | bytes) -> str:
