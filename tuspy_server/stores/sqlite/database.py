@@ -1,12 +1,11 @@
 """A SQLite file with one writer thread that groups commits, and one reader thread that never waits for it.
 
-A transaction costs one fsync of the write-ahead log. Jobs that arrive while one runs go into the next together, each in
-a savepoint of its own, so that a failing job takes no other with it.
+A transaction costs one fsync of the write-ahead log. Jobs that arrive while one runs go into the next together. Where
+one of them fails, all are undone and run again, each in a savepoint of its own: it takes no other with it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tuspy_server.protocol.errors import StorageFull, StoreUnavailable, TryLater
+from tuspy_server.stores.sqlite.positional import PositionalConnection
 from tuspy_server.stores.sqlite.reserve import Reserve
 from tuspy_server.stores.sqlite.worker import Job, Worker
 
@@ -28,14 +28,14 @@ class Database:
         self._path = path
         self._durable = durable
         self._deadline_seconds = deadline_seconds
-        self._writer = Worker("tuspy-sqlite-writer", self._connect, self._run_group)
-        self._reader = Worker("tuspy-sqlite-reader", self._connect, _run_each)
+        self._writer = Worker("tuspy-sqlite-writer", self._connect, self._run_group, deadline_seconds)
+        self._reader = Worker("tuspy-sqlite-reader", self._connect, _run_each, deadline_seconds)
         self._reserve = Reserve(path.with_suffix(".reserve"))
         self._syncing: bool | None = None
 
     async def open_to_look(self) -> None:
         """Start for `read` alone, beside a process that serves the file; nothing is made or changed."""
-        self._reader = Worker("tuspy-sqlite-reader", self._connect_to_look, _run_each)
+        self._reader = Worker("tuspy-sqlite-reader", self._connect_to_look, _run_each, self._deadline_seconds)
         await self._reader.start()
 
     async def open(self) -> None:
@@ -52,7 +52,7 @@ class Database:
         self, function: Callable[[sqlite3.Connection], Result], *, synced: bool = True, frees_space: bool = False
     ) -> Result:
         """Run in a transaction; when this returns it is committed. A cancelled caller's job commits all the same,
-        or not at all.
+        or not at all. `function` may run twice, the first time rolled back: it must change nothing but the database.
 
         Args:
             synced: False for changes that a power cut may take back, because the start does them anew or does without.
@@ -77,8 +77,7 @@ class Database:
     async def _run(self, worker: Worker, job: Job) -> Any:
         worker.submit(job)
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await job.future
+            return await job.future
         except TimeoutError as error:
             raise StoreUnavailable from error
         except sqlite3.Error as error:
@@ -86,13 +85,18 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         # isolation_level=None: transactions begin and end where this module says so.
-        connection = _prepare(sqlite3.connect(self._path, isolation_level=None, cached_statements=256))
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, cached_statements=256, factory=PositionalConnection
+        )
+        _prepare(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
     def _connect_to_look(self) -> sqlite3.Connection:
-        return _prepare(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True))
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+        _prepare(connection)
+        return connection
 
     def _run_group(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         self._run_transaction(connection, jobs)
@@ -108,8 +112,13 @@ class Database:
                 connection.execute("ROLLBACK")  # the one before could not even be rolled back
             self._sync_as_asked(connection, jobs)
             connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                _run_in_savepoint(connection, job)
+            _run_each(connection, jobs)
+            if any(job.error is not None for job in jobs):
+                if connection.in_transaction:  # a full disk or an I/O error has rolled it back already
+                    connection.execute("ROLLBACK")
+                connection.execute("BEGIN IMMEDIATE")
+                for job in jobs:
+                    _run_in_savepoint(connection, job)
             connection.execute("COMMIT")
         except Exception as error:  # the whole transaction is rolled back, and so every job has failed
             with suppress(sqlite3.Error):
@@ -141,10 +150,9 @@ def _run_each(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         job.run(connection)
 
 
-def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA busy_timeout = 5000")
-    return connection
 
 
 def _is_full(error: BaseException | None) -> bool:

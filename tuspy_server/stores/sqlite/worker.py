@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -51,18 +52,26 @@ class Job:
 
 
 class Worker:
-    """The thread. `run_group` runs jobs on the connection that `connect` makes, and never raises."""
+    """The thread. `run_group` runs jobs on the connection that `connect` makes, and never raises.
+
+    A job that has no result after `deadline_seconds` gets a TimeoutError; one timer looks after all of them.
+    """
 
     def __init__(
         self,
         name: str,
         connect: Callable[[], sqlite3.Connection],
         run_group: Callable[[sqlite3.Connection, Sequence[Job]], None],
+        deadline_seconds: float,
     ) -> None:
         self._name = name
         self._connect = connect
         self._run_group = run_group
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._deadline_seconds = deadline_seconds
+        self._awaited: deque[tuple[float, Job]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._submitted: list[Job] = []
+        self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -82,18 +91,42 @@ class Worker:
         """Finish what is queued and close the connection. May be called twice."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            self._hand_over()
             self._queue.put(None)
             await asyncio.to_thread(thread.join)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     def submit(self, job: Job) -> None:
-        """Queue a job.
+        """Queue a job. Those of one round of the loop are handed over together: to wake a thread is dear, too.
 
         Raises:
             StoreUnavailable: the worker does not run.
         """
         if self._thread is None:
             raise StoreUnavailable
-        self._queue.put(job)
+        self._submitted.append(job)
+        if len(self._submitted) == 1:
+            self._loop.call_soon(self._hand_over)
+        while self._awaited and self._awaited[0][1].future.done():
+            self._awaited.popleft()
+        self._awaited.append((self._loop.time() + self._deadline_seconds, job))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._deadline_seconds, self._look_at_deadlines)
+
+    def _hand_over(self) -> None:
+        if self._submitted:
+            jobs, self._submitted = self._submitted, []
+            self._queue.put(jobs)
+
+    def _look_at_deadlines(self) -> None:
+        now = self._loop.time()
+        while self._awaited and (self._awaited[0][0] <= now or self._awaited[0][1].future.done()):
+            _, job = self._awaited.popleft()
+            if not job.future.done():
+                job.future.set_exception(TimeoutError())
+        self._timer = self._loop.call_at(self._awaited[0][0], self._look_at_deadlines) if self._awaited else None
 
     def _work(self, opened: asyncio.Future[None]) -> None:
         try:
@@ -102,22 +135,25 @@ class Worker:
             self._tell(_fail, opened, error)
             return
         self._tell(_succeed, opened)
-        while jobs := self._take():
-            # A job whose caller has gone before it began is left out; one that has begun is committed.
-            wanted = [job for job in jobs if job is not None and not job.future.cancelled()]
-            if wanted:
-                self._run_group(connection, wanted)
-                self._tell(_report, wanted)
-            if jobs[-1] is None:
-                break
+        while (jobs := self._take()) is not None:
+            for start in range(0, len(jobs), GROUP_LIMIT):
+                # A job whose caller has gone before it began is left out; one that has begun is committed.
+                wanted = [job for job in jobs[start : start + GROUP_LIMIT] if not job.future.done()]
+                if wanted:
+                    self._run_group(connection, wanted)
+                    self._tell(_report, wanted)
         connection.close()
 
-    def _take(self) -> list[Job | None]:
-        """Wait for a job, and take all that are there."""
-        jobs = [self._queue.get()]
+    def _take(self) -> list[Job] | None:
+        """Wait for jobs, and take all that are there; None at the end."""
+        jobs = self._queue.get()
         with suppress(Empty):
-            while jobs[-1] is not None and len(jobs) < GROUP_LIMIT:
-                jobs.append(self._queue.get_nowait())
+            while jobs is not None and len(jobs) < GROUP_LIMIT:
+                more = self._queue.get_nowait()
+                if more is None:
+                    self._queue.put(None)
+                    break
+                jobs += more
         return jobs
 
     def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
