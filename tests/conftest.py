@@ -9,6 +9,7 @@ from tests.support.servers import (
     postgres_server,
     rclone,
     s3_bucket,
+    strict_s3,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "postgres_server",
     "rclone",
     "s3_bucket",
+    "strict_s3",
 ]

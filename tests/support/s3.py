@@ -23,6 +23,7 @@ async def client(
 ) -> AsyncIterator[S3Client]:
     """Each call of it is one call on the wire."""
     config: Any = AioConfig(
+        signature_version="s3v4",
         connect_timeout=5,
         read_timeout=read_seconds,
         retries={"total_max_attempts": 1},

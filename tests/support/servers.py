@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from tests.support.strict_s3 import StrictS3
 from trial import lifeline
 from trial.gateways import Bucket, Gateway, Moto, Rclone
 from trial.postgres import PostgresServer
 
 _numbers = itertools.count(1)
+
+ON_RCLONE = pytest.mark.parametrize("gateway", ["rclone"], indirect=True)
+"""For a test that one gateway is enough for; moto is slow with large objects."""
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +95,13 @@ def gateway(request: pytest.FixtureRequest) -> Gateway:
 def s3_bucket(gateway: Gateway) -> Bucket:
     """A new and empty bucket of the test's own, behind each of the gateways."""
     return gateway.make_bucket(f"test-{next(_numbers)}")
+
+
+@pytest.fixture
+async def strict_s3(s3_bucket: Bucket) -> AsyncIterator[StrictS3]:
+    """The strict layer in front of that bucket, in the test's own loop."""
+    async with StrictS3(s3_bucket) as strict:
+        yield strict
 
 
 def _running(gateway: Gateway) -> Iterator[Gateway]:
