@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from tuspy_server.cli.sources import WrongSettings, load
-from tuspy_server.settings import CENTURY_SECONDS, Settings
+from tuspy_server.settings import Settings
+from tuspy_server.settings.kinds import CENTURY_SECONDS
 
 
 @pytest.fixture(autouse=True)

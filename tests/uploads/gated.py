@@ -141,6 +141,14 @@ class GatedBlobWriter:
         self._poison: Exception | None = None
         self._full = False
 
+    @property
+    def wants_commit(self) -> Callable[[], None] | None:
+        return self._writer.wants_commit
+
+    @wants_commit.setter
+    def wants_commit(self, commit: Callable[[], None] | None) -> None:
+        self._writer.wants_commit = commit
+
     async def buffer(self) -> memoryview:
         self._raise_poison()
         if self._full:

@@ -17,6 +17,27 @@ from tuspy_server.settings import Settings
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Where": ("host", "port", "path", "data", "public_url", "trusted_proxies", "http"),
+    "Database": (
+        "database_url",
+        "database_listen_url",
+        "database_pooling",
+        "database_connections",
+        "database_seconds",
+        "node_seconds",
+        "workers",
+    ),
+    "Object store": (
+        "s3_bucket",
+        "s3_endpoint_url",
+        "s3_region",
+        "s3_prefix",
+        "s3_key",
+        "s3_addressing",
+        "s3_part_bytes",
+        "s3_connections",
+        "s3_checksums",
+        "finish_wait_seconds",
+    ),
     "Limits": ("max_size", "max_metadata_bytes", "max_header_bytes", "checksum_max_bytes", "pool_bytes"),
     "Lifetimes": ("expires_seconds", "expires_cap_seconds", "gone_seconds", "event_seconds", "sweep_interval_seconds"),
     "Durability": ("durability", "commit_interval_seconds", "head_wait_seconds"),
@@ -27,7 +48,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "storage_seconds",
         "drain_seconds",
     ),
-    "Browsers": ("download", "cors_origins", "cors_credentials"),
+    "Browsers": ("download", "link_seconds", "cors_origins", "cors_credentials"),
     "Hooks": ("hook_seconds", "hook_attempts"),
     "Logs": ("log_format", "log_level"),
 }
@@ -41,6 +62,16 @@ METAVARS: Final[Mapping[str, str]] = {
     "public_url": "ORIGIN",
     "trusted_proxies": "NETWORK",
     "cors_origins": "ORIGIN",
+    "database_url": "URL",
+    "database_listen_url": "URL",
+    "database_connections": "COUNT",
+    "workers": "COUNT",
+    "s3_bucket": "BUCKET",
+    "s3_endpoint_url": "URL",
+    "s3_region": "REGION",
+    "s3_prefix": "PREFIX",
+    "s3_key": "TEMPLATE",
+    "s3_connections": "COUNT",
     "hook_attempts": "COUNT",
     "body_least_bytes_per_second": "COUNT",
 }
@@ -110,7 +141,7 @@ if TYPE_CHECKING:
     PlaceFlags = dict[str, object]
 else:
     AllFlags = _make_flags("AllFlags", frozenset(GROUPS))
-    PlaceFlags = _make_flags("PlaceFlags", frozenset({"Where"}))
+    PlaceFlags = _make_flags("PlaceFlags", frozenset({"Where", "Database", "Object store"}))
 
 ServeFlags = Annotated[AllFlags | None, Parameter(name="*")]
 """Every setting, shown in the help."""

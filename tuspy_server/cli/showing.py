@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pydantic import ByteSize
+from pydantic import ByteSize, SecretStr
 
 from tuspy_server.cli.flags import size_text
 from tuspy_server.cli.health import reachable
-from tuspy_server.cli.sources import Loaded
+from tuspy_server.cli.sources import Loaded, without_credentials
 from tuspy_server.settings import Settings
 from tuspy_server.uploads.sweeper import SweepReport
 from tuspy_server.version import VERSION
@@ -51,6 +51,8 @@ def toml_value(value: object) -> str:
     if isinstance(value, ByteSize):
         text = size_text(value)
         return text if text.isdecimal() else f'"{text}"'
+    if isinstance(value, SecretStr):
+        value = without_credentials(value.get_secret_value())
     if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, tuple):

@@ -48,7 +48,7 @@ class Given:
 
     def __str__(self) -> str:
         """The setting and its value, in the syntax of their origin."""
-        shown = printable(str(self.value))
+        shown = printable(without_credentials(str(self.value)))
         if self.file is not None:
             return f"{printable(self.name)} = {shown} in {self.file}"
         return f"{self.name} {shown}" if self.name.startswith("--") else f"{self.name}={shown}"
@@ -100,6 +100,11 @@ def printable(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
     )
+
+
+def without_credentials(text: str) -> str:
+    """A URL without the name and password that it may carry."""
+    return re.sub(r"//[^/@]*@", "//***@", text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

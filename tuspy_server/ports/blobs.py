@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Protocol
 
 from tuspy_server.model import Placement, Upload
@@ -14,7 +14,13 @@ class BlobWriter(Protocol):
 
     Used as a receive buffer, like `asyncio.BufferedProtocol`: fill `buffer()`, then `advance()`. Bytes move to storage
     by themselves while the next ones arrive.
+
+    Attributes:
+        wants_commit: what the writer calls, often and cheaply, while it can take no more bytes before what
+            `sync(flush=False)` has for it has been counted. Set by whoever commits.
     """
+
+    wants_commit: Callable[[], None] | None
 
     async def buffer(self) -> memoryview:
         """Room for the next bytes, at least one. Waits while storage is behind: that is the backpressure.
@@ -30,12 +36,15 @@ class BlobWriter(Protocol):
 
     @property
     def unsettled(self) -> bool:
-        """Whether the storage may hold something of this writer's that no `Stored` names."""
+        """Whether the storage may hold something of this writer's that no `Stored` names, or calls of it are under way
+        whose outcome is not known."""
         ...
 
     async def sync(self, *, flush: bool) -> Stored:
         """Make what was advanced so far durable; without `flush` only what the storage would not rather keep until more
-        has come. What one call has returned the next does not return again. Raises as `buffer`."""
+        has come. What one call has returned the next does not return again. Raises as `buffer`; an object store
+        raises an earlier failure of its own only with `flush`: what is durable all the same can be asked for
+        without."""
         ...
 
     def counted(self, upload_offset: int) -> None:

@@ -141,7 +141,8 @@ class Commit:
         release: whether `writer` is cleared by the same statement.
         lifetime: slides the expiry; None leaves the upload without one.
         stored: parts and pieces to record; those that are recorded already stay as they are.
-        unsettled: whether the storage may hold what no commit has recorded.
+        unsettled: whether the storage may hold, or still be given, what no commit has recorded: then the commit does to
+            the placement what a claim over a writer does that has not let go.
     """
 
     upload_id: str

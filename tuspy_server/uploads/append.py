@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -79,7 +80,8 @@ class RunningAppend:
         self.received_bytes = 0
         self.ended = asyncio.Event()
         self.unended: RunningAppend | None = None
-        self._claimed = claimed
+        # The storage plans with the length as this request knows it.
+        self._claimed = replace(claimed, upload=replace(upload, upload_length=append.upload_length))
         self._append = append
         self._source = source
         self._store = store
@@ -126,7 +128,7 @@ class RunningAppend:
         checksum has nothing to show before its end."""
         if self._digest is not None:
             return
-        if self._commits.blob is not None and not self._settling:
+        if self._commits.is_open and not self._settling:
             await self._commits.now()
         if self._settling:
             await self.ended.wait()
@@ -139,7 +141,8 @@ class RunningAppend:
             ClientDisconnected: nobody is left to be told.
         """
         try:
-            self._commits.blob = blob = await self._open(predecessor)
+            blob = await self._open(predecessor)
+            self._commits.attach(blob)
             try:
                 failure = await self._receive_all(blob)
                 return await self._settle(blob, failure)
@@ -160,7 +163,8 @@ class RunningAppend:
             raise UploadGone from error
         except TusError as error:
             if not isinstance(error, STALE):
-                await self._commits.commit(self._append.upload_offset, release=True)
+                fits = not isinstance(error, UploadTooLarge)
+                await self._commits.commit(self._append.upload_offset, release=True, with_length=fits)
             raise
 
     async def _supersede(self, predecessor: RunningAppend) -> None:
@@ -236,6 +240,8 @@ class RunningAppend:
         failure = failure or self._judge_checksum()
         if not isinstance(failure, STALE):
             try:
+                if isinstance(failure, BytesMissing):
+                    raise failure
                 # The chunk MUST be discarded and the upload and its offset MUST NOT be updated (tus 1.0.0, Checksum).
                 if failure is not None and (self._digest is not None or isinstance(failure, UploadTooLarge)):
                     await self._discard(blob)
@@ -278,7 +284,7 @@ class RunningAppend:
         try:
             offset = await (commits.sync_whole() if whole else commits.sync(flush=True))
         except TryLater:
-            await commits.commit(commits.upload.upload_offset, release=True)
+            await self._keep_what_is_durable()
             raise
         if offset < reached:
             # The disk took some and then was full. Bytes with a checksum count as a whole or not at all.
@@ -291,6 +297,13 @@ class RunningAppend:
             upload = await commits.commit(commits.visible(offset), release=True)
         self._observer.committed(time.perf_counter() - started)
         return upload
+
+    async def _keep_what_is_durable(self) -> None:
+        commits, offset = self._commits, self._commits.upload.upload_offset
+        if self._digest is None:
+            with suppress(TusError):
+                offset = commits.visible(await commits.sync(flush=False))
+        await commits.commit(max(offset, commits.upload.upload_offset), release=True)
 
     async def _fail(self) -> None:
         """The stored bytes are fewer than the row counts: nothing can mend that, so say it loudly."""

@@ -38,7 +38,6 @@ class Commits:
 
     Attributes:
         upload: the row as last committed by this writer.
-        blob: where the bytes go; None before it is open.
         leaves_pieces: whether a commit has recorded a piece.
     """
 
@@ -59,7 +58,7 @@ class Commits:
         self.upload = upload
         self._writer = writer
         self._append = append
-        self.blob: BlobWriter | None = None
+        self._blob: BlobWriter | None = None
         self.leaves_pieces = False
         self._store = store
         self._assemblies = assemblies
@@ -73,6 +72,16 @@ class Commits:
         self._unrecorded: Stored | None = None
         self._flushed_at = 0.0
         self._closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the storage is ready for bytes."""
+        return self._blob is not None
+
+    def attach(self, blob: BlobWriter) -> None:
+        """The bytes go there."""
+        self._blob = blob
+        blob.wants_commit = self._hurry
 
     # --- while the body runs -------------------------------------------------------------------------------------
 
@@ -96,6 +105,11 @@ class Commits:
         self._cancel_timer()
         if self._running is not None:
             await asyncio.wait({self._running})
+
+    def _hurry(self) -> None:
+        """The storage takes no more before a commit."""
+        if self._running is None and self._append.checksum is None and not self._closed:
+            self._begin()
 
     def _begin(self, *, asked: bool = False) -> asyncio.Task[None]:
         self._cancel_timer()
@@ -144,9 +158,9 @@ class Commits:
         return self._take(await self._open_blob().finish())
 
     def _open_blob(self) -> BlobWriter:
-        if self.blob is None:
+        if self._blob is None:
             raise AssertionError("bytes come when the storage is open")
-        return self.blob
+        return self._blob
 
     def _take(self, stored: Stored) -> int:
         """What is not recorded yet, because no commit since has been heard to succeed, is recorded by the next one."""
@@ -201,7 +215,8 @@ class Commits:
             release=release,
             lifetime=self._lifetime,
             stored=self._unrecorded,
-            unsettled=self.blob is not None and self.blob.unsettled,
+            # A claim over a writer that does not let go says so by itself.
+            unsettled=release and self._blob is not None and self._blob.unsettled,
         )
 
     async def _of_this_writer(self, upload: Upload | None) -> Upload:
@@ -210,8 +225,8 @@ class Commits:
             if self._unrecorded is not None:
                 self.leaves_pieces = self.leaves_pieces or bool(self._unrecorded.pieces)
                 self._unrecorded = None
-            if self.blob is not None:
-                self.blob.counted(upload.upload_offset)
+            if self._blob is not None:
+                self._blob.counted(upload.upload_offset)
             return upload
         upload = await self._store.get(self.upload.id)
         if upload is None:

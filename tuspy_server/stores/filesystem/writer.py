@@ -71,6 +71,7 @@ class FileWriter:
         self._failure: TusError | None = None
         self._closing = False
         self._closed = False
+        self.wants_commit: Callable[[], None] | None = None
 
     async def open(self) -> None:
         """Open at the first offset now, and cut surplus bytes off. A call like every other: a later writer awaits it,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from tuspy_server.model import Placement, Upload, UploadStatus
 from tuspy_server.ports import Assembly, Claimed, Cleanup, Stored
@@ -27,6 +27,7 @@ class MemoryBlobWriter:
         self._blob = blob
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self.fenced = False
+        self.wants_commit: Callable[[], None] | None = None
 
     async def buffer(self) -> memoryview:
         """See the port."""

@@ -253,7 +253,8 @@ class MemoryUploadStore(MemoryOutbox):
                 multipart_id=stored.multipart_id or placement.multipart_id,
                 etag=stored.etag or placement.etag,
             )
-        return replace(upload, placement=replace(placement, unsettled=placement.unsettled or commit.unsettled))
+        upload = replace(upload, placement=placement)
+        return _fenced(upload) if commit.unsettled else upload
 
     def _due(self, upload: Upload) -> _Due:
         unsettled = upload.placement is not None and upload.placement.unsettled

@@ -7,60 +7,20 @@ keywords over the environment and reads no file.
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import ByteSize, Field, field_validator, model_validator
 
-DAY_SECONDS: Final = 86_400.0
-ENVIRONMENT_PREFIX: Final = "TUSPY_"
+from tuspy_server.settings.kinds import DAY_SECONDS, ENVIRONMENT_PREFIX, MOST_BYTES, Seconds, Texts
+from tuspy_server.settings.places import SITE_PATHS
+from tuspy_server.settings.stores import StoreSettings
 
-
-CENTURY_SECONDS: Final = 3_155_760_000.0
-MOST_BYTES: Final = 2**63 - 1
-
-SITE_PATHS: Final = frozenset({"livez", "readyz", "metrics"})
-"""First segments that the site uses itself."""
+__all__ = ["DAY_SECONDS", "ENVIRONMENT_PREFIX", "MOST_BYTES", "SITE_PATHS", "Settings"]
 
 
-def _split_at_commas(value: object) -> object:
-    parts = (value,) if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
-        return value
-    texts = [text.strip() for part in parts for text in part.split(",")]
-    return tuple(text for text in texts if text)
-
-
-Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
-"""Several texts: a TOML array, a repeated flag, or one text with commas, which is all that a variable can hold."""
-
-Seconds = Annotated[float, Field(le=CENTURY_SECONDS, allow_inf_nan=False)]
-"""A duration; its ceiling keeps every instant that is reckoned with it a valid one."""
-
-
-class Settings(BaseSettings):
+class Settings(StoreSettings):
     """All that an operator can set. Sizes take units (`5GB`, `64MiB`); times are in seconds."""
-
-    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
-
-    # where
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    path: str = Field(default="/files/", description="Path of the creation URL.")
-    data: Path = Field(
-        default=Path("data"), description="Folder of the embedded store: SQLite database and uploaded files."
-    )
-    public_url: str | None = Field(
-        default=None,
-        description="Origin that clients see, such as https://upload.example.org; Location is then absolute.",
-    )
-    trusted_proxies: Texts = Field(
-        default=(), description="Addresses or networks whose Forwarded and X-Forwarded-* headers are believed."
-    )
 
     # limits
     max_size: ByteSize | None = Field(
@@ -121,7 +81,11 @@ class Settings(BaseSettings):
     )
 
     # downloads and browsers
-    download: Literal["serve", "off"] = Field(default="serve", description="Whether GET serves finished uploads.")
+    download: Literal["serve", "redirect", "off"] = Field(
+        default="serve",
+        description="Whether GET serves finished uploads; redirect: by a link to the object store.",
+    )
+    link_seconds: Seconds = Field(default=300.0, ge=1, le=604_800, description="How long such a link is good for.")
     cors_origins: Texts = Field(default=("*",), description="Origins that browsers may upload from; * for all.")
     cors_credentials: bool = Field(default=False, description="Whether browsers may send cookies; not together with *.")
 
@@ -139,66 +103,6 @@ class Settings(BaseSettings):
         default="info", description="Least severe level logged."
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Keywords, then environment: no file is read, unless the command line does."""
-        return (init_settings, env_settings)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _texts_are_printable(cls, value: object) -> object:
-        texts = value if isinstance(value, (list, tuple)) else (value,)
-        if any(isinstance(text, str) and not text.isprintable() for text in texts):
-            raise ValueError("must not have control characters")
-        return value
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def _data_is_named(cls, data: object) -> object:
-        # Path("") is the working directory, which is hardly what an empty variable in a start script was to say.
-        if data == "":
-            raise ValueError("must name a folder")
-        return data
-
-    @field_validator("path")
-    @classmethod
-    def _path_is_plain(cls, path: str) -> str:
-        segments = [segment for segment in path.split("/") if segment]
-        plain = all(re.fullmatch(r"[A-Za-z0-9_~.-]+", segment) and segment.strip(".") for segment in segments)
-        if not segments or not plain:
-            raise ValueError("must be a path of letters, digits, - and _ such as /files/, not the root")
-        if segments[0] in SITE_PATHS:
-            raise ValueError(f"must not start with /{segments[0]}, which the server uses itself")
-        return f"/{'/'.join(segments)}/"
-
-    @field_validator("public_url")
-    @classmethod
-    def _public_url_is_an_origin(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        is_web = parts.scheme in ("http", "https") and bool(parts.netloc) and url.isascii()
-        if not is_web or parts.path.strip("/") or parts.query or parts.username is not None:
-            raise ValueError("must be an origin such as https://upload.example.org")
-        return f"{parts.scheme}://{parts.netloc}"
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _proxies_are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in proxies:
-            try:
-                ipaddress.ip_network(proxy, strict=False)
-            except ValueError as error:
-                raise ValueError("must be addresses or networks such as 10.0.0.0/8") from error
-        return proxies
-
     @field_validator("cors_origins")
     @classmethod
     def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -212,6 +116,8 @@ class Settings(BaseSettings):
     def _no_credentials_for_everybody(self) -> Self:
         if self.cors_credentials and "*" in self.cors_origins:
             raise ValueError("cors_credentials needs a list of origins in cors_origins, not *")
+        if self.download == "redirect" and self.s3_bucket is None:
+            raise ValueError("download redirect needs s3_bucket")
         if self.expires_seconds and self.expires_cap_seconds < self.expires_seconds:
             raise ValueError("expires_cap_seconds must not be below expires_seconds")
         return self
