@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,9 +20,10 @@ from tuspy_server.app import TusServer
 from tuspy_server.cli import checking, health, showing
 from tuspy_server.cli.flags import ConfigFlag, OtherFlags, ServeFlags
 from tuspy_server.cli.sources import Loaded, WrongSettings, did_you_mean, load, printable
-from tuspy_server.edge import server
+from tuspy_server.edge import server, workers
 from tuspy_server.logs import STDERR, configure
 from tuspy_server.protocol.errors import TusError
+from tuspy_server.settings import Settings
 from tuspy_server.stores.folder_lock import FolderInUse
 from tuspy_server.version import VERSION
 
@@ -45,9 +47,20 @@ app.command(config_app)
 def serve(*, config: ConfigFlag = None, flags: ServeFlags = None) -> int:
     """Serve uploads until SIGTERM or Ctrl-C (this is what happens without a command)."""
     settings = _load(config, flags).settings
-    tus = TusServer(settings)
-    server.run(tus, settings, lambda host, port: print(showing.banner(settings, host, port), flush=True))
+
+    def on_listening(host: str, port: int) -> None:
+        print(showing.banner(settings, host, port), flush=True)
+
+    if settings.workers > 1:
+        workers.run_workers(settings, _work, on_listening)
+    else:
+        server.run(TusServer(settings), settings, on_listening)
     return 0
+
+
+def _work(settings: Settings, listeners: list[socket.socket], on_ready: Callable[[], None]) -> None:
+    configure(settings)
+    server.run(TusServer(settings), settings, lambda *_: on_ready(), listeners)
 
 
 @app.command
@@ -124,7 +137,7 @@ def _run(arguments: list[str]) -> int:
         # The reader of our output has gone; without this the interpreter complains of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, sqlite3.Error, TusError) as error:
+    except (OSError, sqlite3.Error, TusError, workers.WorkerFailed) as error:
         return _fail(checking.reason(error))
     except KeyboardInterrupt:
         return server.INTERRUPTED

@@ -63,18 +63,24 @@ class Servable(Protocol):
         ...
 
 
-def run(served: Servable, settings: Settings, on_listening: Callable[[str, int], None]) -> None:
+def run(
+    served: Servable,
+    settings: Settings,
+    on_listening: Callable[[str, int], None],
+    listeners: list[socket.socket] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT. To be called in the main thread of a process that has nothing else to do.
 
     Args:
         served: started after the address is bound, stopped after the last connection is closed.
         settings: `host`, `port` and `drain_seconds` are used.
         on_listening: called once connections are taken, with the address and the real port.
+        listeners: bound sockets to serve on instead of the settings' address; closed at the end.
 
     Raises:
         OSError: the address cannot be bound. Whatever `served.start` raises.
     """
-    listeners = bind(settings.host, settings.port)
+    listeners = listeners or bind(settings.host, settings.port)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(DrainingServer(served, settings, on_listening).serve(listeners))
