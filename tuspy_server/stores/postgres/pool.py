@@ -1,0 +1,223 @@
+"""A bounded pool of connections on which every call has a deadline, and a task of its own.
+
+A caller that is cancelled leaves its call behind: the statement goes on to its end, and its connection comes back
+clean. So no statement is broken off because a client went away, and no connection has to be thrown away for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeAlias, TypeVar
+
+import asyncpg
+import structlog
+
+from tuspy_server.protocol.errors import StoreUnavailable, TusError
+from tuspy_server.stores.postgres.errors import DatabaseUnreachable, translate
+from tuspy_server.stores.postgres.options import PostgresOptions
+
+log = structlog.get_logger("tuspy_server.stores.postgres")
+
+RELEASE_SECONDS: Final = 2.0
+"""For a server to take a cancelled statement back; a connection that it has not cleared by then is cut."""
+
+RETRY_SECONDS: Final = 0.05
+MOST_TRIES: Final = 3
+"""Of a statement that has certainly not been executed, or may be twice: several connections may have died together."""
+
+STATEMENTS_KEPT: Final = 200
+
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
+"""Seconds, but the last: milliseconds."""
+
+Result = TypeVar("Result")
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Work: TypeAlias = Callable[[Connection], Awaitable[Result]]
+
+
+class _Call:
+    """One call on its way. `sent`: its statement may have reached the server."""
+
+    __slots__ = ("answer", "deadline", "repeatable", "sent", "work")
+
+    def __init__(self, work: Work[Any], seconds: float, *, repeatable: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self.work = work
+        self.deadline = loop.time() + seconds
+        self.repeatable = repeatable
+        self.sent = False
+        self.answer: asyncio.Future[Any] = loop.create_future()
+
+    def fail(self, error: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Pool:
+    """Connections to one database. There is no session state: a pooler in transaction mode may stand in between."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self.options = options
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Connect once.
+
+        Raises:
+            DatabaseUnreachable: 503, names the host. Others, as they are: what hinders the start, like a wrong
+                password, is for the operator to read.
+        """
+        options = self.options
+        self._pool = asyncpg.create_pool(
+            options.url,
+            min_size=0,
+            max_size=options.connections,
+            timeout=options.connect_seconds,
+            command_timeout=options.call_seconds,
+            statement_cache_size=STATEMENTS_KEPT if options.prepared else 0,
+            max_cached_statement_lifetime=0,
+            init=_keep_alive,
+            reset=_no_state,
+        )
+        await self._pool
+        try:
+            await self.fetch_value("SELECT 1", repeatable=True)
+        except StoreUnavailable as error:
+            await self.close()
+            cause = error.__cause__ or error
+            raise DatabaseUnreachable(options.where, str(cause) or type(cause).__name__) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Let calls under way end, for as long as their deadlines allow, and disconnect. May be called twice."""
+        pool, self._pool = self._pool, None
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if pool is not None:
+            try:
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await pool.close()
+            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                pool.terminate()
+
+    async def fetch(self, statement: str, *arguments: object, repeatable: bool = False) -> list[asyncpg.Record]:
+        """All rows. Raises as `run`."""
+        return await self.run(lambda connection: connection.fetch(statement, *arguments), repeatable=repeatable)
+
+    async def fetch_row(self, statement: str, *arguments: object, repeatable: bool = False) -> asyncpg.Record | None:
+        """The only row, if there is one. Raises as `run`."""
+        return await self.run(lambda connection: connection.fetchrow(statement, *arguments), repeatable=repeatable)
+
+    async def fetch_value(self, statement: str, *arguments: object, repeatable: bool = False) -> Any:
+        """The only value of the only row; None where there is no row. Raises as `run`."""
+        return await self.run(lambda connection: connection.fetchval(statement, *arguments), repeatable=repeatable)
+
+    async def run(self, work: Work[Result], *, seconds: float | None = None, repeatable: bool = False) -> Result:
+        """Run on a connection of the pool. Cancelled, a call that has begun goes on without its caller.
+
+        Args:
+            seconds: deadline, if another than that of all calls.
+            repeatable: whether it does no harm to run it twice, as for what only reads.
+
+        Raises:
+            StoreUnavailable: 503; whether it has been executed is not known. StorageFull: 507.
+        """
+        call = _Call(work, seconds or self.options.call_seconds, repeatable=repeatable)
+        task = self._start(self._answer(call))
+        try:
+            result: Result = await call.answer
+        finally:
+            if not call.sent:
+                task.cancel()
+        return result
+
+    # --- in the call's own task ----------------------------------------------------------------------------------
+
+    async def _answer(self, call: _Call) -> None:
+        try:
+            result = await self._try(call)
+        except Exception as error:
+            translated = translate(error)
+            if translated is not error:
+                translated.__cause__ = error
+                log.warning("database.call.failed", reason=f"{type(error).__name__}: {error}"[:200])
+            call.fail(translated)
+        except BaseException:
+            call.fail(StoreUnavailable())
+            raise
+        else:
+            if not call.answer.done():
+                call.answer.set_result(result)
+
+    async def _try(self, call: _Call) -> Any:
+        tries = 1
+        while True:
+            try:
+                return await self._once(call)
+            except TimeoutError:
+                raise
+            except Exception as error:
+                harmless = call.repeatable or not call.sent
+                if not harmless or tries == MOST_TRIES or not isinstance(translate(error), StoreUnavailable):
+                    raise
+                log.info("database.call.repeated", reason=type(error).__name__)
+            tries += 1
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _once(self, call: _Call) -> Any:
+        pool = self._pool
+        if pool is None:
+            raise asyncpg.InterfaceError("the pool is closed")
+        async with asyncio.timeout_at(call.deadline):
+            connection = await pool.acquire()
+        call.sent = True
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                result = await call.work(connection)
+        except BaseException as error:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                connection.terminate()  # the next connection may find the new primary
+            # The caller need not wait until the server has taken a cancelled statement back.
+            self._start(_give_back(pool, connection))
+            raise
+        await _give_back(pool, connection)
+        return result
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _give_back(pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+    with suppress(OSError, TusError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is cut then
+        await pool.release(connection, timeout=RELEASE_SECONDS)
+
+
+async def _no_state(_: object) -> None:
+    """Nothing is left in a session that would have to be reset: a round trip less for each call."""
+
+
+async def _keep_alive(connection: object) -> None:
+    """Let the kernel notice a server that is gone without a word, also while nothing is asked."""
+    transport = getattr(connection, "_transport", None)
+    peer = None if transport is None else transport.get_extra_info("socket")
+    if peer is None or peer.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    with suppress(OSError):
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (
+            ("TCP_KEEPIDLE", 10),
+            ("TCP_KEEPINTVL", 5),
+            ("TCP_KEEPCNT", 3),
+            ("TCP_USER_TIMEOUT", 25000),
+        ):
+            if hasattr(socket, name):
+                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,0 +1,178 @@
+"""Rows of uploads, and their events, in PostgreSQL: `ports.UploadStore` and `ports.Assemblies`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from tuspy_server.model import PARTS_IN_FLIGHT, Upload, UploadStatus
+from tuspy_server.ports import Claim, Claimed, Cleanup, Commit, DraftEvent, Ending, EventDraft, NewUpload
+from tuspy_server.stores.postgres.assemblies import PostgresAssemblies, fenced
+from tuspy_server.stores.postgres.nodes import Node
+from tuspy_server.stores.postgres.pool import Pool
+from tuspy_server.stores.postgres.rows import event as event_columns
+from tuspy_server.stores.postgres.rows import lifetime, piece_columns, recording, to_pieces, to_upload
+from tuspy_server.stores.postgres.schema import migrate, statements
+
+SQL: Final = statements()
+DEAD_BATCH: Final = 1000
+
+
+class PostgresUploadStore(PostgresAssemblies):
+    """See `ports.UploadStore` for each method. Times are the database's, and each method is one call of it."""
+
+    def __init__(self, pool: Pool, node: Node) -> None:
+        super().__init__(pool, node)
+        self._settled = timedelta(seconds=pool.options.settled_seconds)
+        self._visited: dict[str, str] = {}
+
+    async def open(self) -> None:
+        """See the port; connects, and starts this node's heart."""
+        await self._pool.open()
+        try:
+            await migrate(self._pool)
+            await self._node.start()
+            await self._release_dead()
+            await self._pool.fetch(SQL["release_leases"], self._node.alive, repeatable=True)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """See the port. What this node still holds is free for the others."""
+        await self._node.stop()
+        await self._pool.close()
+
+    async def create(self, new: NewUpload, event: EventDraft) -> Upload:
+        """See the port."""
+        placement = new.placement
+        row = await self._pool.fetch_row(
+            SQL["create"],
+            new.id,
+            new.upload_length,
+            new.upload_metadata,
+            new.writer,
+            self._node.id,
+            *lifetime(new.lifetime),
+            placement.key if placement else None,
+            placement.part_bytes if placement else None,
+            *event_columns(event),
+        )
+        if row is None:
+            raise AssertionError("INSERT … RETURNING returns its row")
+        return to_upload(row)
+
+    async def get(self, upload_id: str) -> Upload | None:
+        """See the port."""
+        row = await self._pool.fetch_row(SQL["get"], upload_id, self._node.id, self._node.alive, repeatable=True)
+        return None if row is None else to_upload(row)
+
+    async def claim(self, claim: Claim) -> Claimed | None:
+        """See the port."""
+        row = await self._pool.fetch_row(
+            SQL["claim"],
+            claim.upload_id,
+            claim.writer,
+            self._node.id,
+            claim.upload_offset,
+            claim.body_bytes,
+            claim.declared_length,
+            PARTS_IN_FLIGHT,
+        )
+        return None if row is None else Claimed(upload=to_upload(row), pieces=to_pieces(row["pieces"]))
+
+    async def commit(self, commit: Commit) -> Upload | None:
+        """See the port."""
+        row = await self._pool.fetch_row(
+            SQL["commit"], *fenced(commit), *recording(commit), commit.release, *lifetime(commit.lifetime)
+        )
+        return None if row is None else to_upload(row)
+
+    async def finish(self, commit: Commit, event: EventDraft) -> Upload | None:
+        """See the port."""
+        stored = commit.stored
+        row = await self._pool.fetch_row(
+            SQL["finish"],
+            commit.upload_id,
+            commit.writer,
+            commit.upload_offset,
+            commit.unsettled,
+            stored.multipart_id if stored else None,
+            stored.etag if stored else None,
+            *event_columns(event),
+            self._settled,
+            *piece_columns(commit),
+        )
+        return None if row is None else to_upload(row)
+
+    async def end(self, ending: Ending) -> Upload | None:
+        """See the port."""
+        name = {UploadStatus.TERMINATED: "terminate", UploadStatus.FAILED: "fail"}[ending.status]
+        event = event_columns(ending.event)
+        row = await self._pool.fetch_row(SQL[name], ending.upload_id, ending.writer, *event, self._settled)
+        return None if row is None else to_upload(row)
+
+    async def expired(self, limit: int) -> Sequence[Upload]:
+        """See the port."""
+        rows = await self._pool.fetch(SQL["expired"], limit, repeatable=True)
+        return [to_upload(row) for row in rows]
+
+    async def expire(self, draft: DraftEvent, limit: int) -> Sequence[Upload]:
+        """See the port. No row is locked while `draft` runs; what another sweep has taken meanwhile is not counted, and
+        more is looked for."""
+        done: list[Upload] = []
+        while found := await self.expired(limit - len(done)):
+            ended = [replace(upload, status=UploadStatus.EXPIRED, ended_at=upload.as_of) for upload in found]
+            events = [event_columns(draft(upload)) for upload in ended]
+            columns = [list(column) for column in zip(*events, strict=True)]
+            rows = await self._pool.fetch(SQL["expire"], [upload.id for upload in ended], *columns, self._settled)
+            done += [to_upload(row) for row in rows]
+            if len(done) == limit:
+                break
+        return done
+
+    async def cleanups(self, limit: int) -> Sequence[Cleanup]:
+        """See the port."""
+        rows = await self._pool.fetch(SQL["cleanups"], limit, repeatable=True)
+        self._visited = {row["id"]: row["status"] for row in rows}
+        return [Cleanup(upload=to_upload(row), piece_keys=row["piece_keys"]) for row in rows]
+
+    async def cleaned(self, upload_ids: Sequence[str]) -> None:
+        """See the port. A cleanup that has been asked for since it was told (a DELETE behind a finish) stays."""
+        visited = [self._visited.get(upload_id) for upload_id in upload_ids]
+        await self._pool.fetch(SQL["cleaned"], list(upload_ids), visited)
+
+    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
+        """See the port."""
+        gone, old = timedelta(seconds=gone_seconds), timedelta(seconds=event_seconds)
+        purged: int = await self._pool.fetch_value(SQL["purge"], gone, old, unrelayed, limit)
+        return purged
+
+    async def release_writers(self, held: Callable[[], Set[str]]) -> int:
+        """See the port."""
+        rows = await self._pool.fetch(SQL["own_writers"], self._node.id, repeatable=True)
+        lost = {row["writer"] for row in rows} - held()
+        released = 0
+        if lost:
+            values = (self._node.id, sorted(lost), PARTS_IN_FLIGHT)
+            released = len(await self._pool.fetch(SQL["release_writers"], *values, repeatable=True))
+        return released + await self._release_dead()
+
+    async def count_by_status(self) -> Mapping[UploadStatus, int]:
+        """See the port."""
+        rows = await self._pool.fetch(SQL["count_by_status"], repeatable=True)
+        return {UploadStatus(row["status"]): row["uploads"] for row in rows}
+
+    async def _release_dead(self) -> int:
+        released = 0
+        while True:
+            values = (self._node.id, self._node.alive, PARTS_IN_FLIGHT, DEAD_BATCH)
+            row = await self._pool.fetch_row(SQL["release_dead"], *values, repeatable=True)
+            if row is None:
+                raise AssertionError("an aggregate has one row")
+            seen, cleared = int(row["seen"]), int(row["released"])
+            released += cleared
+            if seen < DEAD_BATCH:
+                return released
