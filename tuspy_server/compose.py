@@ -133,7 +133,7 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, k
             locations=Locations.from_settings(settings.public_url, settings.trusted_proxies),
             cors=Cors(settings.cors_origins, settings.cors_credentials),
             metrics=metrics,
-            downloads=settings.download == "serve",
+            downloads=settings.download,
         ),
         metrics=metrics,
     )

@@ -46,6 +46,12 @@ def representation_headers(upload: Upload) -> Headers:
     )
 
 
+def link_headers(upload: Upload) -> dict[str, str]:
+    """What an object store is to say of the file where it serves it in our place."""
+    content_type, disposition = described(upload.upload_metadata)
+    return {"Content-Type": content_type, "Content-Disposition": disposition}
+
+
 def decide_download(head: RequestHead, upload: Upload) -> Download:
     """Decide what a GET gets.
 

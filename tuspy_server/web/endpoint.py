@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -36,11 +36,14 @@ from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.web.answers import Answer, refuse
 from tuspy_server.web.body import body_source
 from tuspy_server.web.cors import Cors
-from tuspy_server.web.download import decide_download, representation_headers
+from tuspy_server.web.download import decide_download, link_headers, representation_headers
 from tuspy_server.web.location import Locations
 from tuspy_server.web.metrics import Metrics
 
 log = structlog.get_logger("tuspy_server.web")
+
+Downloads = Literal["serve", "redirect", "off"]
+NOT_MODIFIED: Final = 304
 
 CLIENT_LEFT: Final = 499
 """What logs and metrics say where nobody was left to answer; never sent."""
@@ -68,7 +71,7 @@ class UploadsEndpoint:
         locations: Locations,
         cors: Cors,
         metrics: Metrics,
-        downloads: bool,
+        downloads: Downloads,
     ) -> None:
         self._uploads = uploads
         self._blobs = blobs
@@ -155,16 +158,20 @@ class UploadsEndpoint:
         # Without Tus-Resumable it is a download's client that asks, and it wants the download's headers. Not by an
         # overridden POST: its answer may not announce a body that does not follow.
         asks_for_download = head.method == "HEAD" and head.one("Tus-Resumable") is None
-        if self._downloads and upload.status is UploadStatus.FINISHED and asks_for_download:
+        if self._downloads != "off" and upload.status is UploadStatus.FINISHED and asks_for_download:
             length = ("Content-Length", str(upload.upload_offset))
             return Answer(status=200, headers=(*headers, *representation_headers(upload), length))
         return Answer(status=200, headers=headers)
 
     async def _get(self, upload_id: str, head: RequestHead) -> Answer:
-        if not self._downloads:
+        if self._downloads == "off":
             raise NotDownloadable
         upload = await self._uploads.find(upload_id)
         download = decide_download(head, upload)
+        if self._downloads == "redirect" and download.status != NOT_MODIFIED:
+            url = await self._blobs.link(upload, link_headers(upload))
+            if url is not None:
+                return Answer(status=302, headers=(("Location", url), ("Cache-Control", "no-store")))
         if download.start == download.stop:
             return Answer(status=download.status, headers=download.headers)
         stream = self._blobs.read(upload, download.start, download.stop)
