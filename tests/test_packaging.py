@@ -26,7 +26,7 @@ from tests.support.process import REPOSITORY, free_port, wait_for
 from tuspy_server.cli.health import ask
 from tuspy_server.version import VERSION
 
-LOCKS: Final = ("server", "test", "lint", "build")
+LOCKS: Final = ("server", "s3", "trial", "test", "lint", "build")
 SET_UP_SECONDS: Final = 600.0
 
 
@@ -37,6 +37,18 @@ def project() -> dict[str, Any]:
 def pins(lock: str) -> dict[str, str]:
     text = (REPOSITORY / "requirements" / f"{lock}.txt").read_text()
     return dict(re.findall(r"^([a-z0-9.-]+)==([^ ]+)", text, re.MULTILINE))
+
+
+def wanted(lock: str) -> list[str]:
+    """What a lock has to answer: dependencies of the server, of its extra, or of a group and those that it includes."""
+    if lock == "server":
+        return list(project()["project"]["dependencies"])
+    if lock == "s3":
+        return wanted("server") + project()["project"]["optional-dependencies"]["s3"]
+    found: list[str] = []
+    for item in project()["dependency-groups"][lock]:
+        found += [item] if isinstance(item, str) else wanted(item["include-group"])
+    return found
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -51,9 +63,8 @@ def test_lock_pins_everything_by_hash_and_names_no_registry(lock: str) -> None:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_answers_the_project(lock: str) -> None:
     """After a change of pyproject.toml, `make lock` has been run."""
-    wanted = project()["project"]["dependencies"] if lock == "server" else project()["dependency-groups"][lock]
     locked = pins(lock)
-    for requirement in map(Requirement, wanted):
+    for requirement in map(Requirement, wanted(lock)):
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), requirement
 
 
