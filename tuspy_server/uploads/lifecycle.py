@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -26,7 +25,7 @@ from tuspy_server.ports import (
     UploadStore,
     Wakeup,
 )
-from tuspy_server.protocol.core import Acknowledge, Append, Patch, decide_patch
+from tuspy_server.protocol.core import Acknowledge, Patch, decide_patch
 from tuspy_server.protocol.creation import Create
 from tuspy_server.protocol.errors import (
     BodyStalled,
@@ -40,15 +39,13 @@ from tuspy_server.protocol.errors import (
 from tuspy_server.protocol.policy import Policy
 from tuspy_server.protocol.termination import decide_terminate
 from tuspy_server.uploads.append import AppendOptions, RunningAppend
+from tuspy_server.uploads.bodies import Bodies
 from tuspy_server.uploads.drafts import draft_event, draft_for
 from tuspy_server.uploads.finishing import Finishing
 from tuspy_server.uploads.observer import Observer
 from tuspy_server.uploads.tasks import Tasks
 
 log = structlog.get_logger("tuspy_server.uploads")
-
-CROWD: Final = 32
-"""Bodies at once from which on their commits become rarer."""
 
 Result = TypeVar("Result")
 
@@ -83,11 +80,8 @@ class Uploads:
         self._head_wait_seconds = head_wait_seconds
         self._observer = observer
         self._tasks = Tasks()
-        self._running: dict[str, RunningAppend] = {}
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._held: set[str] = set()
+        self._bodies = Bodies(store=store, assemblies=assemblies, blobs=blobs, options=options, observer=observer)
         self._draining = False
-        self._assemblies = assemblies
         self._peers = peers
         self._finish_wait_seconds = finish_wait_seconds
         self._finishing = None
@@ -101,7 +95,8 @@ class Uploads:
     @property
     def held_writers(self) -> frozenset[str]:
         """Writers that a request of this process has, or is about to have."""
-        return frozenset(self._held if self._finishing is None else self._held | self._finishing.writers)
+        writers = frozenset(self._bodies.writers)
+        return writers if self._finishing is None else writers | self._finishing.writers
 
     async def create(self, create: Create, source: BodySource) -> Upload:
         """Make an upload, and append what the request carries. Zero-length uploads finish here.
@@ -133,7 +128,7 @@ class Uploads:
             UploadNotFound: 404.
         """
         upload = await self.find(upload_id)
-        running = self._running.get(upload_id)
+        running = self._bodies.of(upload_id)
         if upload.status is UploadStatus.COMPLETING:
             await self._wait_for_finish(upload_id)
         elif running is not None and running.writer == upload.writer:
@@ -169,7 +164,7 @@ class Uploads:
         """Delete what an ended upload is not to have stored, and its cleanup row. False if storage failed: a sweep
         tries again."""
         upload_id = cleanup.upload.id
-        running = self._running.get(upload_id)
+        running = self._bodies.of(upload_id)
         try:
             if running is not None:
                 running.stop(UploadGone())
@@ -194,8 +189,7 @@ class Uploads:
         self._draining = True
         if self._finishing is not None:
             self._finishing.drain()
-        for running in list(self._running.values()):
-            running.stop(Draining())
+        self._bodies.drain()
 
     async def close(self, deadline_seconds: float) -> None:
         """Drain, and wait until everything that has begun has ended."""
@@ -212,9 +206,8 @@ class Uploads:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            for running in list(self._running.values()):
-                if source is not None and running.reads_from(source):
-                    running.stop(Draining())
+            if source is not None:
+                self._bodies.stop(source)
             raise
 
     async def _create(self, create: Create, source: BodySource) -> Upload:
@@ -227,7 +220,7 @@ class Uploads:
             upload_metadata=create.upload_metadata,
         )
         takes_body = create.carries_body or create.upload_length == 0
-        writer = self._new_writer() if takes_body else None
+        writer = self._bodies.new_writer() if takes_body else None
         try:
             upload = await self._store.create(
                 NewUpload(
@@ -243,7 +236,7 @@ class Uploads:
             log.info("upload.created", upload_id=upload_id, upload_length=create.upload_length)
             if writer is None:
                 return upload
-            return await self._run(*self._register(Claimed(upload=upload), create.append, source))
+            return await self._run(*self._bodies.register(Claimed(upload=upload), create.append, source))
         except Exception as error:  # whatever it was, the upload that nobody knows of must not stay
             # Nothing is left to PATCH where the length is 0: a 201 would say that it is finished.
             if isinstance(error, BodyStalled | Draining) and create.upload_length != 0:
@@ -252,21 +245,21 @@ class Uploads:
                 await self._end(upload_id)
             raise
         finally:
-            self._held.discard(writer or "")
+            self._bodies.forget(writer or "")
             self._wakeup.notify()
 
     async def _append(self, upload_id: str, patch: Patch, source: BodySource) -> Upload:
-        writer = self._new_writer()
+        writer = self._bodies.new_writer()
         try:
-            async with self._turn(upload_id):
+            async with self._bodies.turn(upload_id):
                 claimed = await self._claim(upload_id, writer, patch)
                 decision = decide_patch(patch, claimed.upload, self.policy)
                 if isinstance(decision, Acknowledge):
                     return decision.upload
-                running, predecessor = self._register(claimed, decision, source)
+                running, predecessor = self._bodies.register(claimed, decision, source)
             return await self._run(running, predecessor)
         finally:
-            self._held.discard(writer)
+            self._bodies.forget(writer)
             self._wakeup.notify()
 
     async def _claim(self, upload_id: str, writer: str, patch: Patch) -> Claimed:
@@ -294,41 +287,8 @@ class Uploads:
         if self._finishing is not None:
             await self._finishing.wait(upload_id, self._finish_wait_seconds)
 
-    def _turn(self, upload_id: str) -> asyncio.Lock:
-        """Held from a statement that gives an upload to a writer, or ends it, until this process knows of it: a
-        store may answer two such statements in another order than it carried them out."""
-        return self._turns.setdefault(upload_id, asyncio.Lock())
-
-    def _register(
-        self, claimed: Claimed, append: Append, source: BodySource
-    ) -> tuple[RunningAppend, RunningAppend | None]:
-        """The new writer, and the one before it: in the order of the claims."""
-        running = RunningAppend(
-            claimed,
-            append,
-            source,
-            store=self._store,
-            assemblies=self._assemblies,
-            blobs=self._blobs,
-            options=self._options,
-            observer=self._observer,
-            commit_interval_seconds=self._commit_interval_seconds,
-        )
-        predecessor = self._running.get(running.upload_id)
-        self._running[running.upload_id] = running
-        if self._draining:
-            running.stop(Draining())
-        return running, predecessor
-
     async def _run(self, running: RunningAppend, predecessor: RunningAppend | None) -> Upload:
-        try:
-            return await self._finished(await running.run(predecessor), running)
-        finally:
-            if self._running.get(running.upload_id) is running:
-                if running.unended is None or running.unended.ended.is_set():
-                    del self._running[running.upload_id]
-                else:  # the next writer has to wait for it, too
-                    self._running[running.upload_id] = running.unended
+        return await self._finished(await self._bodies.run(running, predecessor), running)
 
     async def _finished(self, upload: Upload, running: RunningAppend) -> Upload:
         """What the request that brought the last bytes is to say of the upload."""
@@ -360,7 +320,7 @@ class Uploads:
             return False
         event = draft_for(EventType.TERMINATED, upload)
         ending = Ending(upload_id=upload_id, status=UploadStatus.TERMINATED, event=event)
-        async with self._turn(upload_id):
+        async with self._bodies.turn(upload_id):
             ended = await self._store.end(ending)
         if ended is None:
             return False
@@ -371,21 +331,11 @@ class Uploads:
 
     async def _commit_held(self, upload_id: str, writer: str) -> None:
         """Another node asks for what a writer of this one holds. One that no request stands behind is let go."""
-        running = self._running.get(upload_id)
+        running = self._bodies.of(upload_id)
         if running is not None and running.writer == writer:
             await running.commit_now()
-        elif writer not in self._held:
+        elif writer not in self.held_writers:
             await self._store.release_writers(lambda: self.held_writers)
-
-    def _commit_interval_seconds(self) -> float:
-        """In a crowd each body is counted less often, so that slow ones do not keep the disk busy with syncs; a
-        HEAD has its own counted at once."""
-        return self._options.commit_interval_seconds * max(1.0, len(self._running) / CROWD)
-
-    def _new_writer(self) -> str:
-        writer = secrets.token_hex(16)
-        self._held.add(writer)
-        return writer
 
     def _refuse_when_draining(self) -> None:
         if self._draining:
