@@ -146,6 +146,8 @@ class TusServer:
                 loop.create_task(parts.relay.run()),
                 loop.create_task(parts.sweeper.run(self.settings.sweep_interval_seconds)),
             ]
+            if parts.stores.assemblies is not None:
+                self._background.append(loop.create_task(parts.sweeper.recover(self.settings.node_seconds / 2)))
             self._parts = parts
             self._stopped = False
 
@@ -226,8 +228,12 @@ async def _open(stores: Stores) -> None:
         stores.lock.acquire()
     try:
         await stores.uploads.open()
+        if stores.news is not None:
+            await stores.news.open()
         await stores.blobs.open()
     except BaseException:
+        if stores.news is not None:
+            await stores.news.close()
         await stores.uploads.close()
         if stores.lock is not None:
             stores.lock.release()
@@ -235,8 +241,10 @@ async def _open(stores: Stores) -> None:
 
 
 async def _close(stores: Stores) -> None:
-    await stores.uploads.close()
     await stores.blobs.close()
+    if stores.news is not None:
+        await stores.news.close()
+    await stores.uploads.close()
     if stores.lock is not None:
         stores.lock.release()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from tuspy_server.clock import SystemClock
 from tuspy_server.events.hooks import Hooks
@@ -12,7 +12,7 @@ from tuspy_server.events.relay import Relay
 from tuspy_server.events.wakeup import LocalWakeup
 from tuspy_server.model import Upload
 from tuspy_server.pages import PagePool
-from tuspy_server.ports import BlobStore, Lifetime, Outbox, UploadStore
+from tuspy_server.ports import Assemblies, BlobStore, Lifetime, Outbox, Peers, UploadStore, Wakeup
 from tuspy_server.protocol.policy import Policy
 from tuspy_server.settings import Settings
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
@@ -32,15 +32,35 @@ DATABASE_NAME: Final = "tuspy.sqlite3"
 FILES_NAME: Final = "files"
 
 
+class News(Wakeup, Peers, Protocol):
+    """What processes tell each other. Opened after the rows, and closed before them."""
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        ...
+
+    async def close(self) -> None:
+        """Listen no more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """The adapters of one server. `lock` guards a folder that only one process may use."""
+    """The adapters of one server.
+
+    Attributes:
+        lock: guards a folder that only one process may use.
+        assemblies: where `blobs` works on after the last byte of an upload.
+        news: from other processes on the same rows; without it there are none.
+    """
 
     uploads: UploadStore
     outbox: Outbox
     blobs: BlobStore
     pool: PagePool
     lock: FolderLock | None = None
+    assemblies: Assemblies | None = None
+    news: News | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +103,7 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, k
             none of `hooks` wants are then kept for them.
     """
     stores = stores or pick_stores(settings)
-    wakeup = LocalWakeup()
+    wakeup: Wakeup = stores.news or LocalWakeup()
     metrics = Metrics()
     lifetime = None
     if settings.expires_seconds:
@@ -107,6 +127,9 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, k
         ),
         head_wait_seconds=settings.head_wait_seconds,
         observer=metrics,
+        assemblies=stores.assemblies,
+        peers=stores.news,
+        finish_wait_seconds=settings.finish_wait_seconds,
     )
     return Parts(
         stores=stores,
