@@ -39,7 +39,9 @@ class StoreSettings(PlaceSettings):
     s3_endpoint_url: str | None = Field(default=None, description="S3 service other than AWS.")
     s3_region: str | None = Field(default=None, min_length=1, description="Region of the bucket.")
     s3_prefix: str = Field(default="", description="What every key begins with, such as uploads/.")
-    s3_key: str = Field(default="{id}", description="Key of a finished upload, of {id}, {date}, {filename}, {tenant}.")
+    s3_key: str = Field(
+        default="{id}", description="Key of a finished upload, of {id} (which it needs), {date} and {tenant}."
+    )
     s3_addressing: Literal["auto", "path", "virtual"] = Field(
         default="auto", description="Whether the bucket is named in the path or in the host."
     )
@@ -77,9 +79,24 @@ class StoreSettings(PlaceSettings):
     @field_validator("s3_prefix")
     @classmethod
     def _prefix_is_relative(cls, prefix: str) -> str:
-        if prefix.startswith("/") or not re.fullmatch(r"[A-Za-z0-9/_.=-]{0,256}", prefix) or ".." in prefix:
-            raise ValueError("must be of letters, digits, /, _, =, - and ., and not begin with /")
+        segments = prefix.split("/")
+        plain = re.fullmatch(r"[A-Za-z0-9/_.=-]{0,256}", prefix) and not {".", ".."} & set(segments)
+        if not plain or "" in segments[:-1]:
+            raise ValueError("must be a path of letters, digits, _, =, - and ., such as uploads/")
         return prefix
+
+    @field_validator("s3_key")
+    @classmethod
+    def _key_is_of_known_parts(cls, template: str) -> str:
+        plain = re.sub(r"\{(id|date|tenant)\}", "x", template)
+        segments = plain.split("/")
+        if "{id}" not in template or not re.fullmatch(r"[A-Za-z0-9/_.=-]{1,512}", plain):
+            raise ValueError(
+                "must be a path of letters, digits, _, =, -, ., {id}, {date} and {tenant}, with {id} in it"
+            )
+        if {"", ".", ".."} & set(segments) or segments[0] == "tmp":
+            raise ValueError("must have no empty segment, . or .., and not begin with tmp/, where unfinished bytes are")
+        return template
 
     @model_validator(mode="after")
     def _stores_fit_together(self) -> Self:
