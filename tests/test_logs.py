@@ -102,3 +102,45 @@ def test_full_disk_under_the_log_fails_nothing(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 0
+
+
+ROUNDS: Final = """
+    import asyncio, os, structlog, sys
+    from tuspy_server.logs import configure
+    from tuspy_server.settings import Settings
+
+    configure(Settings(log_format="json"))
+    log = structlog.get_logger("tuspy_server.test")
+
+    async def say(*names):
+        for name in names:
+            log.info(name)
+
+    async def say_in_a_thread():
+        log.info("before")
+        await asyncio.to_thread(log.info, "in a thread")
+
+    log.info("outside")
+    asyncio.run(say("one", "two"))
+    asyncio.run(say("three"))
+    asyncio.run(say_in_a_thread())
+    async def trouble():
+        log.info("four")
+        log.warning("trouble")
+        os._exit(0)
+    asyncio.run(trouble())
+"""
+
+
+def test_lines_wait_for_nothing_but_the_end_of_a_round_and_not_behind_trouble(tmp_path: Path) -> None:
+    """Lines are written together where a loop runs; none is lost or late where it ends, in threads, or in a crash."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(ROUNDS)],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    said = [event["event"] for event in json_events(done.stderr.decode())]
+    assert said == ["outside", "one", "two", "three", "before", "in a thread", "four", "trouble"]
