@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.contracts.assemblies import AssembliesContract
 from tests.contracts.outbox import OutboxContract
 from tests.contracts.upload_endings import UploadEndingsContract
 from tests.contracts.upload_store import UploadStoreContract
@@ -16,4 +17,8 @@ class TestPostgresUploadEndings(UploadEndingsContract):
 
 
 class TestPostgresOutbox(OutboxContract):
+    pass
+
+
+class TestPostgresAssemblies(AssembliesContract):
     pass

@@ -382,8 +382,5 @@ FROM unnest($1::text[]) AS wanted (consumer), LATERAL (
 -- name: events_after
 SELECT id, type, upload_id, data, time, position FROM events WHERE position > $1 ORDER BY position LIMIT $2;
 
--- name: schema_version
-SELECT current_schema() AS schema, to_regclass('tuspy_migrations') IS NOT NULL AS is_migrated;
-
 -- name: notify
 SELECT pg_notify($1, $2);
