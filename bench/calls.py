@@ -14,8 +14,8 @@ from bench import load
 from bench.measure import FEW_SECONDS, Place, parts
 from bench.process import Running
 from bench.results import Calls
-from bench.servers import Server
 from bench.shapes import MEBIBYTE, Shape, Unit
+from bench.site import Server
 from bench.wire import Broken
 
 ATTACH_SECONDS: Final = 1.0

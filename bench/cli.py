@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
-from bench import calls, method, report, tables
+from bench import book, calls, method, report, s3_servers, statements, tables
+from bench.book import PARTS, Book
 from bench.measure import Place
 from bench.results import Results
-from bench.servers import OURS, SINK, STORES, Server
-from bench.shapes import Shape, Size, shapes
+from bench.s3_shapes import shapes
+from bench.servers import OURS, SINK
+from bench.services import Postgres
+from bench.shapes import Part, Shape, Size
+from bench.site import Server
 from bench.source import Source
+from bench.wire import Broken
 
 REPOSITORY: Final = Path(__file__).parents[1]
-RESULTS: Final = REPOSITORY / "bench" / "results"
+KEPT: Final = REPOSITORY / "bench" / "results"
+DOCS: Final = REPOSITORY / "docs"
+REPEATS: Final = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,66 +35,112 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser()
     options = parser.parse_args(given)
-    if options.quick and options.write is not None:
-        parser.error("a quick run has no figures to write")
+    narrowed = options.quick or options.servers or options.shapes
+    if narrowed and options.write == DOCS:
+        parser.error("the page has whole parts: no --quick, --servers or --shapes")
     if options.render is not None:
-        results = Results.load(options.render)
-        return _show(results, shapes(_size(results.size)), options)
+        return _show(book.load(options.render), options)
     size: Size = "quick" if options.quick else "full" if options.full else "normal"
-    found, missing = STORES[options.store](options.tusd)
-    servers, chosen = _choose(found, options.servers), _choose_shapes(shapes(size), options.shapes)
-    if not servers or not chosen:
+    found, missing = s3_servers.find(options.tusd)
+    servers, chosen = _choose(found, options.servers), _choose_shapes(shapes(size), options.only, options.shapes)
+    chosen = [shape for shape in chosen if any(method.wanted(server, shape) for server in servers)]
+    servers = [server for server in servers if any(method.wanted(server, shape) for shape in chosen)]
+    if not servers:
         print(
-            f"nothing to measure; servers: {', '.join(server.name for server in found)}; "
+            f"nothing to measure; servers: {', '.join(server.name for server in found)}; parts: {', '.join(PARTS)}; "
             f"shapes: {', '.join(shape.name for shape in shapes(size))}",
             file=sys.stderr,
         )
         return 2
     folder = Path(tempfile.mkdtemp(prefix="tuspy-bench-", dir=options.folder))
-    results = Results(
-        started=f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC",
-        command=" ".join(("python -m bench", *given)),
-        size=size,
-        machine=method.describe_machine(folder),
-        servers={server.name: server.version for server in servers},
-        notes={server.name: server.note for server in servers},
-        missing=missing,
-        titles={shape.name: shape.title for shape in shapes(size)},
-    )
+    # PostgreSQL, which does not run as root, has its data below it.
+    folder.chmod(0o711)
+    made = _empty(servers, chosen, size, folder, " ".join(("python -m bench", *given)), missing)
     for reason in missing:
         _say(f"left out: {reason}")
     try:
-        _measure(results, servers, chosen, folder, options)
+        _measure(made, servers, chosen, folder, options)
     except KeyboardInterrupt:
         _say("ended by Ctrl-C: what follows is what there is")
+        for results in made.values():
+            results.cut = "ended by hand before it was done"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return _show(results, chosen, options)
+    return _show(made, options)
+
+
+def _empty(
+    servers: Sequence[Server], chosen: Sequence[Shape], size: Size, folder: Path, command: str, missing: list[str]
+) -> Book:
+    started, machine, commit = (
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC",
+        method.describe_machine(folder),
+        method.commit(REPOSITORY),
+    )
+    made: Book = {}
+    for part in PARTS:
+        of_part = [shape for shape in chosen if shape.part == part]
+        takers = [server for server in servers if any(method.wanted(server, shape) for shape in of_part)]
+        if of_part:
+            made[part] = Results(
+                part=part,
+                started=started,
+                commit=commit,
+                command=command,
+                size=size,
+                machine=machine,
+                servers={server.name: server.version for server in takers},
+                notes={server.name: server.note for server in takers},
+                missing=missing,
+                titles={shape.name: shape.title for shape in of_part},
+            )
+    return made
 
 
 def _measure(
-    results: Results, servers: Sequence[Server], chosen: Sequence[Shape], folder: Path, options: argparse.Namespace
+    made: Book, servers: Sequence[Server], chosen: Sequence[Shape], folder: Path, options: argparse.Namespace
 ) -> None:
-    with Source(folder / "source") as source:
-        place = Place(folder, source)
-        if results.size != "quick":
-            results.disk_gib_a_second = method.disk_gib_a_second(folder)
-            _say(f"the disk takes {results.disk_gib_a_second:.2f} GiB/s")
-            results.calls.extend(calls.count(servers, place))
-        repeats = options.repeats or (1 if results.size == "quick" else 5)
-        method.run(results, servers, chosen, place, repeats=repeats, minutes=options.minutes, say=_say)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(Source(folder / "source"))
+        postgres = None
+        if any(server.postgres for server in servers):
+            try:
+                postgres = stack.enter_context(Postgres(folder / "postgres"))
+            except Broken as error:
+                _say(f"no PostgreSQL: {error}")
+        place = Place(folder, source, postgres)
+        if not options.quick:
+            _beside(made, servers, place)
+        repeats = options.repeats or (1 if options.quick else REPEATS)
+        method.run(made, servers, chosen, place, repeats=repeats, minutes=options.minutes, say=_say)
 
 
-def _show(results: Results, chosen: Sequence[Shape], options: argparse.Namespace) -> int:
-    for table in tables.all_tables(results, chosen):
-        print(f"\n{table.text()}")
-    saved = options.json or RESULTS / "latest.json"
-    results.save(saved)
-    print(f"\nresults: {saved}")
+def _beside(made: Book, servers: Sequence[Server], place: Place) -> None:
+    disk = method.disk_gib_a_second(place.folder)
+    _say(f"the disk takes {disk:.2f} GiB/s")
+    for results in made.values():
+        results.disk_gib_a_second = disk
+    if "files" in made:
+        made["files"].calls.extend(calls.count([server for server in servers if server.store == "files"], place))
+    if "s3" in made:
+        made["s3"].statements.extend(statements.count(servers, place, "normal"))
+
+
+def _show(made: Book, options: argparse.Namespace) -> int:
+    for part, results in made.items():
+        print(f"\n=== {PARTS[part]}, {results.started}, {results.commit}")
+        for table in tables.all_tables(results, book.shapes_of(results)):
+            print(f"\n{table.text()}")
+    if any(results.size != "quick" for results in made.values()):
+        print(f"\n{tables.goals(made).text()}")
+    if options.render is None:
+        for path in book.save(made, options.keep):
+            print(f"kept: {path}")
     if options.write is not None:
-        for path in report.write(results, chosen, options.write):
+        for path in report.write(made, options.write):
             print(f"written: {path}")
-    return 1 if any(row.server.startswith((OURS, SINK)) for row in results.refusals) else 0
+    refusals = [row for results in made.values() for row in results.refusals]
+    return 1 if any(row.server.startswith(OURS) or row.server == SINK for row in refusals) else 0
 
 
 def _choose(found: Sequence[Server], names: str | None) -> list[Server]:
@@ -94,13 +148,21 @@ def _choose(found: Sequence[Server], names: str | None) -> list[Server]:
     return [server for server in found if wanted is None or server.name in wanted]
 
 
-def _choose_shapes(known: Sequence[Shape], names: str | None) -> list[Shape]:
+def _choose_shapes(known: Sequence[Shape], parts: Sequence[Part] | None, names: str | None) -> list[Shape]:
     wanted = None if names is None else names.split(",")
-    return [shape for shape in known if wanted is None or shape.name in wanted or shape.group in wanted]
+    return [
+        shape
+        for shape in known
+        if (parts is None or shape.part in parts) and (wanted is None or shape.name in wanted or shape.group in wanted)
+    ]
 
 
-def _size(text: str) -> Size:
-    return next(size for size in get_args(Size) if size == text)
+def _parts(text: str) -> list[Part]:
+    given = text.split(",")
+    chosen = [part for part in PARTS if part in given]
+    if len(chosen) != len(given):
+        raise argparse.ArgumentTypeError(f"parts are {', '.join(PARTS)}")
+    return chosen
 
 
 def _say(text: str) -> None:
@@ -111,26 +173,31 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Our server and its peers under one load.")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="small, once: for its counts, never its seconds")
-    size.add_argument("--full", action="store_true", help="also 8 × 1 GiB at once, and files up to 15 GiB")
-    parser.add_argument("--store", choices=tuple(STORES), default="files", help="where the bytes go")
+    size.add_argument(
+        "--full", action="store_true", help="the peers too with 8 × 1 GiB at once, and files up to 15 GiB"
+    )
+    parser.add_argument("--only", type=_parts, metavar="PARTS", help=f"with commas, of {', '.join(PARTS)}; else all")
     parser.add_argument("--servers", metavar="NAMES", help=f"only these, with commas: {OURS},{SINK},…")
     parser.add_argument("--shapes", metavar="NAMES", help="only these shapes or groups: one,small,size,connections,…")
-    parser.add_argument("--repeats", type=int, metavar="N", help="of each measurement; else 5, --quick 1")
-    parser.add_argument("--minutes", type=float, default=120, help="begin nothing new after so many (120)")
+    parser.add_argument("--repeats", type=int, metavar="N", help=f"of each measurement; else {REPEATS}, --quick 1")
+    parser.add_argument("--minutes", type=float, default=35, help="begin nothing new after so many (35)")
     parser.add_argument(
         "--folder", type=Path, help="for the data of all servers; else the system's, which may be no disk"
     )
     parser.add_argument("--tusd", metavar="PATH", help="a tusd program; auto: on the PATH, else by go install")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="where results are kept; else bench/results/latest.json"
+        "--keep", type=Path, default=KEPT, metavar="FOLDER", help="where results are kept; else bench/results"
     )
-    parser.add_argument("--render", type=Path, metavar="FILE", help="measure nothing, show kept results")
+    parser.add_argument(
+        "--render", type=Path, nargs="?", const=DOCS / report.KEPT, metavar="FOLDER", help="measure nothing, show kept"
+    )
     parser.add_argument(
         "--write",
         type=Path,
         nargs="?",
-        const=REPOSITORY / "docs",
+        const=DOCS,
         metavar="DOCS",
-        help="write performance.md and its charts into this folder; docs/ where none is named",
+        help="put the parts that were run in place of their older ones in this folder, docs/ where none is named, and "
+        "make performance.md and its charts anew from all that are there",
     )
     return parser

@@ -1,4 +1,4 @@
-"""One measurement: a fresh server on an empty folder, warmed up, loaded, checked, ended, its data removed."""
+"""One measurement: a fresh server on empty stores, warmed up, loaded, checked, ended, its data removed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from bench import load, scripts, wire
+from bench.check import check_uploads
 from bench.driver import Script
+from bench.fill import fill
 from bench.load import Load, Part
 from bench.own_metrics import OwnCounts, read_own_counts
 from bench.process import Running, machine_cpu_seconds
 from bench.results import Sample
 from bench.scripts import Uploaded, Work
-from bench.servers import Server
+from bench.services import Postgres, Services, services
 from bench.shapes import GIBIBYTE, KIBIBYTE, MEBIBYTE, Shape, Unit
+from bench.site import Server
 from bench.source import Source
 from bench.wire import Answer, Broken
 
@@ -26,7 +29,6 @@ CREATION_PATH: Final = "/files/"
 CLIENT_PROCESSES: Final = 2
 WARM_UP_UPLOADS: Final = 32
 HEAD_TARGETS: Final = 64
-MOST_FINAL_HEADS: Final = 64
 FEW_SECONDS: Final = 60.0
 
 
@@ -40,11 +42,12 @@ class Place:
 
     folder: Path
     source: Source
+    postgres: Postgres | None = None
 
-    def check_space(self, shape: Shape) -> None:
+    def check_space(self, server: Server, shape: Shape) -> None:
         """Raise `Broken` if the shape would fill the disk."""
         free = shutil.disk_usage(self.folder).free
-        if free < shape.body_bytes + 2 * GIBIBYTE:
+        if free < 2 * GIBIBYTE + (shape.body_bytes if server.store == "files" else 0):
             raise Broken(f"the disk has {free / GIBIBYTE:.1f} GiB left")
 
 
@@ -55,11 +58,16 @@ def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
         Broken: the server did not start, answered wrongly, lost a byte or took too long.
         NotOffered: it lacks the extension that the shape uses.
     """
-    place.check_space(shape)
+    place.check_space(server, shape)
     folder = place.folder / "run"
     try:
-        with Running(server, folder) as running:
-            return _measure(running, shape, repeat, place.source)
+        with (
+            services(server, folder, place.postgres) as below,
+            Running(
+                server, folder, s3_url=below.s3.url if below.s3 else "", database_url=below.database_url
+            ) as running,
+        ):
+            return _measure(running, below, shape, repeat, place.source)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if shape.body_bytes > MEBIBYTE:
@@ -67,14 +75,21 @@ def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
             os.sync()
 
 
-def _measure(running: Running, shape: Shape, repeat: int, source: Source) -> Sample:
+def _measure(running: Running, below: Services, shape: Shape, repeat: int, source: Source) -> Sample:
     _check_offered(running, shape, source)
-    targets = _warm_up(running, source)
-    counts_before, usage_before, machine_before = _own_counts(running), running.usage(), machine_cpu_seconds()
+    targets = warm_up(running, source)
+    if shape.rows:
+        fill(running, below, shape.rows)
+    if below.s3 is not None:
+        below.s3.begin(shape.latency_ms)
+    counts_before, usage_before = _own_counts(running), running.usage()
+    below_before, machine_before = below.cpu_seconds, machine_cpu_seconds()
     done = load.run(running.port, source, parts(running, shape, targets), shape.limit_seconds)
     machine_cpu, usage, counts = machine_cpu_seconds() - machine_before, running.usage(), _own_counts(running)
+    s3_cpu, postgres_cpu = (now - before for now, before in zip(below.cpu_seconds, below_before, strict=True))
+    s3_counts = below.s3.counts() if below.s3 else None
     server_cpu = usage.cpu_seconds - usage_before.cpu_seconds
-    _check_uploads(running, shape, done, source)
+    check_uploads(running, below, shape, done, source)
     own = counts - counts_before if counts and counts_before else None
     if own is not None and (own.received_bytes, own.requests) != (done.body_bytes, done.requests):
         raise Broken(f"the client counts {done.requests} requests and {done.body_bytes} bytes; the server {own}")
@@ -86,12 +101,15 @@ def _measure(running: Running, shape: Shape, repeat: int, source: Source) -> Sam
         seconds=done.seconds,
         cpu_seconds=server_cpu,
         client_cpu_seconds=done.cpu_seconds,
-        other_cpu_seconds=max(0.0, machine_cpu - server_cpu - done.cpu_seconds),
+        other_cpu_seconds=max(0.0, machine_cpu - server_cpu - done.cpu_seconds - s3_cpu - postgres_cpu),
         peak_rss_bytes=usage.peak_rss_bytes,
         requests=done.requests,
         body_bytes=done.body_bytes,
         reconnects=done.reconnects,
         commits=None if own is None else own.commits,
+        postgres_cpu_seconds=postgres_cpu if below.postgres else None,
+        s3_cpu_seconds=s3_cpu if below.s3 else None,
+        s3=s3_counts,
     )
 
 
@@ -101,11 +119,11 @@ def parts(running: Running, shape: Shape, targets: list[Uploaded]) -> list[Part]
     made = []
     for index in range(count):
         connections = _share(shape.connections, index, count)
-        work = _work(running, shape)
+        work = work_on(running, shape)
         work.left.extend(range(_share(shape.heads or shape.uploads, index, count)))
         made.append(Part(work, _script_maker(shape, connections, targets)))
     if shape.seconds:
-        made.append(Part(_work(running, shape), lambda work: [scripts.probe(work, shape.seconds)]))
+        made.append(Part(work_on(running, shape), lambda work: [scripts.probe(work, shape.seconds)]))
     return made
 
 
@@ -121,7 +139,8 @@ def _share(count: int, index: int, shares: int) -> int:
     return count // shares + (index < count % shares)
 
 
-def _work(running: Running, shape: Shape | None) -> Work:
+def work_on(running: Running, shape: Shape | None) -> Work:
+    """What the scripts need to know of a server; None: uploads of 1 KiB."""
     return Work(
         host=f"127.0.0.1:{running.port}",
         creation_path=CREATION_PATH,
@@ -142,6 +161,8 @@ def _figure(shape: Shape, done: Load) -> float:
             return done.requests / done.seconds
         case Unit.LATENCY:
             return 1000 * sorted(done.latencies)[int(len(done.latencies) * 0.99)]
+        case Unit.TIME:
+            return 1000 * done.seconds * shape.connections / len(done.uploaded)
 
 
 # --- around the load ---------------------------------------------------------------------------------------------
@@ -158,8 +179,9 @@ def _check_offered(running: Running, shape: Shape, source: Source) -> None:
         raise NotOffered("does not offer creation-with-upload")
 
 
-def _warm_up(running: Running, source: Source) -> list[Uploaded]:
-    work = _work(running, None)
+def warm_up(running: Running, source: Source) -> list[Uploaded]:
+    """A few small uploads; returns them."""
+    work = work_on(running, None)
     work.left.extend(range(max(WARM_UP_UPLOADS, HEAD_TARGETS)))
     load.run_here(running.port, source, [scripts.uploads(work) for _ in range(4)], FEW_SECONDS)
     return work.done
@@ -167,24 +189,3 @@ def _warm_up(running: Running, source: Source) -> list[Uploaded]:
 
 def _own_counts(running: Running) -> OwnCounts | None:
     return read_own_counts(running.port) if running.server.ours else None
-
-
-def _check_uploads(running: Running, shape: Shape, done: Load, source: Source) -> None:
-    """Every upload was made, HEAD says so, every file has its size, and one its bytes."""
-    if len(done.uploaded) != shape.uploads:
-        raise Broken(f"{len(done.uploaded)} of {shape.uploads} uploads were made")
-    if len({upload.path for upload in done.uploaded}) != shape.uploads:
-        raise Broken("two uploads have one URL")
-    step = max(1, shape.uploads // MOST_FINAL_HEADS)
-    work = _work(running, shape)
-    load.run_here(running.port, source, [scripts.final_offsets(work, done.uploaded[::step])], FEW_SECONDS)
-    stored = running.server.stored
-    if stored is None or not done.uploaded:
-        return
-    for upload in done.uploaded:
-        path = stored(running.data, upload.path.rsplit("/", 1)[-1])
-        if not path.exists() or path.stat().st_size != upload.upload_length:
-            raise Broken(f"{upload.path} is not whole on the disk")
-    last = done.uploaded[-1]
-    if not source.equals(stored(running.data, last.path.rsplit("/", 1)[-1]), last.upload_length):
-        raise Broken(f"{last.path} has other bytes on the disk than were sent")

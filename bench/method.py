@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,10 @@ import psutil
 
 from bench.measure import NotOffered, Place, measure
 from bench.results import Refusal, Results
-from bench.servers import OURS, SINK, Server
-from bench.shapes import GIBIBYTE, MEBIBYTE, Shape
+from bench.s3_servers import OURS_S3
+from bench.servers import OURS, SINK
+from bench.shapes import GIBIBYTE, MEBIBYTE, Part, Shape
+from bench.site import Server
 from bench.wire import Broken
 
 DISK_BYTES: Final = GIBIBYTE
@@ -24,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def run(
-    results: Results,
+    book: Mapping[Part, Results],
     servers: Sequence[Server],
     shapes: Sequence[Shape],
     place: Place,
@@ -33,24 +36,29 @@ def run(
     minutes: float,
     say: Say,
 ) -> None:
-    """Measure everything into `results`; what the time does not allow for is left out, and said.
+    """Measure everything into the results of its part; what the time does not allow for is left out, and said.
+
+    All shapes come once before any comes again, so that what is cut off is repeats.
 
     Args:
-        results: rows are added as they are made, so that an end by Ctrl-C leaves those that are there.
+        book: rows are added as they are made, so that an end by Ctrl-C leaves those that are there.
         minutes: no measurement is begun after so many.
     """
     deadline = time.monotonic() + 60 * minutes
+    left_out = dict.fromkeys(book, 0)
     for repeat in range(repeats):
         for shape in shapes:
-            if repeat >= shape.most_repeats:
-                continue
             for server in turn(servers, repeat):
-                if not wanted(server, shape):
+                if not wanted(server, shape) or repeat >= min(shape.most_repeats, server.most_repeats):
                     continue
                 if time.monotonic() > deadline:
-                    say(f"{minutes:g} minutes have passed: the rest is left out")
-                    return
-                _one(results, server, shape, repeat, place, say)
+                    left_out[shape.part] += 1
+                    continue
+                _one(book[shape.part], server, shape, repeat, place, say)
+    for part, count in left_out.items():
+        if count:
+            book[part].cut = f"{minutes:g} minutes had passed: {count} measurements were left out"
+            say(f"{part}: {book[part].cut}")
 
 
 def turn(servers: Sequence[Server], repeat: int) -> list[Server]:
@@ -61,6 +69,12 @@ def turn(servers: Sequence[Server], repeat: int) -> list[Server]:
 
 def wanted(server: Server, shape: Shape) -> bool:
     """Variants of ours, and the ceiling, are measured for the shapes alone; curves are ours and the peers'."""
+    if shape.part == "rows":
+        return server.name in (OURS, OURS_S3)
+    if server.store != ("s3" if shape.part in ("s3", "latency") else "files"):
+        return False
+    if shape.ours_only and not server.ours:
+        return False
     return shape.group == "shapes" or not (server.variant or server.name == SINK)
 
 
@@ -69,11 +83,11 @@ def _one(results: Results, server: Server, shape: Shape, repeat: int, place: Pla
         sample = measure(server, shape, repeat, place)
     except (Broken, NotOffered) as error:
         results.refusals.append(Refusal(server=server.name, shape=shape.name, repeat=repeat, reason=str(error)))
-        say(f"{repeat + 1}  {shape.title:<42} {server.name:<14} -: {error}")
+        say(f"{repeat + 1}  {shape.title:<52} {server.name:<15} -: {error}")
         return
     results.samples.append(sample)
     say(
-        f"{repeat + 1}  {shape.title:<42} {server.name:<14} {sample.figure:>10,.2f} {shape.unit:<12} "
+        f"{repeat + 1}  {shape.title:<52} {server.name:<15} {sample.figure:>10,.2f} {shape.unit:<13} "
         f"{sample.cpu_seconds:6.2f} CPU s  {sample.peak_rss_bytes / MEBIBYTE:5.0f} MiB"
     )
 
@@ -124,3 +138,15 @@ def peers(results: Results) -> list[str]:
 def ours(results: Results) -> list[str]:
     """Names of our variants."""
     return [name for name in results.servers if name.startswith(OURS)]
+
+
+def commit(folder: Path) -> str:
+    """The short name of the commit that is checked out, with a + where files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    words = ((git, "rev-parse", "--short", "HEAD"), (git, "status", "--porcelain", "--", "tuspy_server", "bench"))
+    name, changed = (
+        subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False).stdout.strip() for line in words
+    )
+    return f"{name}{'+' if changed else ''}" or "unknown"

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 
 import psutil
 
-from bench.servers import Server
+from bench.site import Server, Site
 from bench.wire import Broken
 
 START_SECONDS: Final = 30.0
@@ -38,9 +38,10 @@ class Usage(NamedTuple):
 class Running:
     """A server that listens on a port of the loopback, with an empty data folder, until the end of the `with`."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
-        """`folder`: taken for its data and its log."""
+    def __init__(self, server: Server, folder: Path, *, s3_url: str = "", database_url: str = "") -> None:
+        """`folder`: taken for its data and its log; the URLs: of the services that it stands on."""
         self.server = server
+        self._services = (s3_url, database_url)
         self.data = folder / "data"
         self.log = folder / "server.log"
         self.port = free_port()
@@ -51,9 +52,10 @@ class Running:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSPY_")}
         with self.log.open("ab") as log:
             self._process = psutil.Popen(
-                self.server.command(self.port, self.data),
-                cwd=REPOSITORY,
-                env={**environment, **self.server.environment},
+                self.server.command(Site(self.port, self.data, *self._services)),
+                # Not the repository: what a server makes beside itself is its data too.
+                cwd=self.data,
+                env={**environment, "PYTHONPATH": str(REPOSITORY), **self.server.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -84,22 +86,14 @@ class Running:
 
     def usage(self) -> Usage:
         """Of the tree, up to now."""
-        cpu_seconds, peak_rss_bytes = 0.0, 0
-        for process in self._tree():
-            times = process.cpu_times()
-            cpu_seconds += times.user + times.system + times.children_user + times.children_system
-            peak_rss_bytes += _peak_rss_bytes(process)
-        return Usage(cpu_seconds, peak_rss_bytes)
+        return usage_of(self._tree())
 
     def log_tail(self) -> str:
         """Its last words."""
         return "\n".join(self.log.read_text("utf-8", errors="replace").splitlines()[-5:])
 
     def _tree(self) -> list[psutil.Process]:
-        try:
-            return [self._process, *self._process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        return tree_of(self._process)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -113,6 +107,25 @@ class Running:
             else:
                 return
         raise Broken(f"does not listen after {START_SECONDS:g} s")
+
+
+def tree_of(process: psutil.Process) -> list[psutil.Process]:
+    """It and all below it; nothing once it has ended."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def usage_of(processes: list[psutil.Process]) -> Usage:
+    """Of these, up to now; one that ends meanwhile is in its parent's."""
+    cpu_seconds, peak_rss_bytes = 0.0, 0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
+            times = process.cpu_times()
+            cpu_seconds += times.user + times.system + times.children_user + times.children_system
+            peak_rss_bytes += _peak_rss_bytes(process)
+    return Usage(cpu_seconds, peak_rss_bytes)
 
 
 def machine_cpu_seconds() -> float:

@@ -1,4 +1,4 @@
-"""What was measured: samples, refusals and the machine; kept as JSON, read back to make the page anew."""
+"""What was measured: samples, refusals and the machine; kept as JSON, one file a part, read back to make the page."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-from bench.shapes import GIBIBYTE
+from bench.shapes import GIBIBYTE, Part
+
+
+class S3Count(NamedTuple):
+    """Of one operation."""
+
+    calls: int
+    bytes_in: int
+    bytes_out: int
+    errors: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,29 @@ class Sample:
     reconnects: int
     commits: int | None
     """Of ours, as its metrics count them."""
+    postgres_cpu_seconds: float | None = None
+    """Of all processes of the database's, where there is one."""
+    s3_cpu_seconds: float | None = None
+    """Of the S3 sink."""
+    s3: dict[str, S3Count] | None = None
+    """Operation → its calls and bytes."""
+
+    @property
+    def s3_calls(self) -> int:
+        """In all."""
+        return sum(row.calls for row in (self.s3 or {}).values())
+
+    @property
+    def s3_bytes(self) -> tuple[int, int]:
+        """Of objects and parts, to S3 and back; what calls say in XML is in neither."""
+        counts, none = self.s3 or {}, S3Count(0, 0, 0, 0)
+        sent = sum(counts.get(name, none).bytes_in for name in ("PutObject", "UploadPart"))
+        return sent, counts.get("GetObject", none).bytes_out
+
+    @property
+    def cpu_ms_a_request(self) -> float:
+        """What a request costs the server."""
+        return 1000 * self.cpu_seconds / self.requests if self.requests else 0.0
 
     @property
     def cpu_seconds_a_gibibyte(self) -> float:
@@ -60,6 +92,15 @@ class Calls:
     calls: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statements:
+    """SQL statements of one server for one upload, by their first word, as PostgreSQL logs them."""
+
+    server: str
+    shape: str
+    statements: dict[str, float]
+
+
 class Spread(NamedTuple):
     """Of several repeats."""
 
@@ -71,9 +112,11 @@ class Spread(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Results:
-    """All of one run."""
+    """Of one part of one run."""
 
+    part: Part
     started: str
+    commit: str
     command: str
     size: str
     machine: dict[str, str]
@@ -89,6 +132,9 @@ class Results:
     samples: list[Sample] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     calls: list[Calls] = field(default_factory=list)
+    statements: list[Statements] = field(default_factory=list)
+    cut: str = ""
+    """Why a part of it was left out."""
 
     def of(self, server: str, shape: str) -> list[Sample]:
         """Every repeat of one figure; none if one of them was refused, for a server that loses bytes has no speed."""
@@ -104,6 +150,10 @@ class Results:
         """CPU seconds a GiB."""
         return spread(sample.cpu_seconds_a_gibibyte for sample in self.of(server, shape))
 
+    def cpu_a_request(self, server: str, shape: str) -> Spread | None:
+        """CPU milliseconds a request."""
+        return spread(sample.cpu_ms_a_request for sample in self.of(server, shape))
+
     def rss(self, server: str, shape: str) -> Spread | None:
         """Peak resident bytes."""
         return spread(float(sample.peak_rss_bytes) for sample in self.of(server, shape))
@@ -114,18 +164,31 @@ class Results:
         return mine.median / theirs.median if mine and theirs and theirs.median else None
 
     def save(self, path: Path) -> None:
-        """As JSON."""
+        """As JSON, a line for each sample."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1), "utf-8")
+        raw = dataclasses.asdict(self)
+        lists = {name: raw.pop(name) for name in ROWS}
+        lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in raw.items()]
+        for name, rows in lists.items():
+            content = ",\n  ".join(json.dumps(row) for row in rows)
+            lines.append(f"{json.dumps(name)}: [\n  {content}\n ]" if rows else f"{json.dumps(name)}: []")
+        path.write_text("{\n " + ",\n ".join(lines) + "\n}\n", "utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         raw = json.loads(path.read_text("utf-8"))
-        raw["samples"] = [Sample(**row) for row in raw["samples"]]
-        raw["refusals"] = [Refusal(**row) for row in raw["refusals"]]
-        raw["calls"] = [Calls(**row) for row in raw["calls"]]
+        for name, kind in ROWS.items():
+            raw[name] = [kind(**row) for row in raw[name]]
+        raw["samples"] = [dataclasses.replace(row, s3=_counts(row.s3)) for row in raw["samples"]]
         return cls(**raw)
+
+
+ROWS: Final[dict[str, type]] = {"samples": Sample, "refusals": Refusal, "calls": Calls, "statements": Statements}
+
+
+def _counts(raw: dict[str, S3Count] | None) -> dict[str, S3Count] | None:
+    return raw and {name: S3Count(*row) for name, row in raw.items()}
 
 
 def spread(values: Iterable[float]) -> Spread | None:

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from bench.s3_body import Body
+from bench.s3_calls import Call, Refused, Reply, checksums, kept_headers, tag, text, true_or_false, xml
 
 KEPT_BYTES: Final = 8 << 20
 """Objects up to this can be read back."""
@@ -27,30 +28,6 @@ LEAST_PART_BYTES: Final = 5 << 20
 PAGE: Final = 1000
 WHEN: Final = "2026-01-01T00:00:00.000Z"
 MODIFIED: Final = "Thu, 01 Jan 2026 00:00:00 GMT"
-STORED_HEADERS: Final = ("content-type", "content-disposition", "cache-control", "content-encoding")
-
-
-@dataclass(slots=True)
-class Call:
-    """One request, its body taken."""
-
-    method: str
-    bucket: str
-    key: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    operation: str
-    body: Body
-
-
-@dataclass(slots=True)
-class Reply:
-    """Its answer. `length`: of an answer to HEAD."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    length: int | None = None
 
 
 @dataclass(slots=True)
@@ -75,15 +52,6 @@ class Multipart:
     keeps: bool = True
 
 
-class Refused(Exception):
-    """An error answer: status and code."""
-
-    def __init__(self, status: int, code: str) -> None:
-        super().__init__(code)
-        self.status = status
-        self.code = code
-
-
 @dataclass(slots=True)
 class Count:
     """Of one operation."""
@@ -92,29 +60,6 @@ class Count:
     bytes_in: int = 0
     bytes_out: int = 0
     errors: int = 0
-
-
-def operation(method: str, key: str, query: dict[str, str], headers: dict[str, str]) -> str:
-    """The call's name in S3's reference; `Other` for what no server here needs."""
-    copy = "x-amz-copy-source" in headers
-    if not key:
-        names = {
-            "HEAD": "HeadBucket",
-            "PUT": "CreateBucket",
-            "POST": "DeleteObjects" if "delete" in query else "Other",
-            "GET": "ListMultipartUploads" if "uploads" in query else "ListObjectsV2" if "list-type" in query else "",
-        }
-        name = names.get(method) or ("GetBucketLocation" if "location" in query else "Other")
-    elif "uploadId" in query:
-        part = "UploadPartCopy" if copy else "UploadPart"
-        names = {"POST": "CompleteMultipartUpload", "GET": "ListParts", "DELETE": "AbortMultipartUpload", "PUT": part}
-        name = names.get(method, "Other")
-    elif method == "POST":
-        name = "CreateMultipartUpload" if "uploads" in query else "Other"
-    else:
-        names = {"PUT": "PutObject", "GET": "GetObject", "HEAD": "HeadObject", "DELETE": "DeleteObject"}
-        name = "Other" if copy else names.get(method, "Other")
-    return name
 
 
 class Store:
@@ -145,7 +90,7 @@ class Store:
             reply = handler(call)
         except Refused as error:
             counted.errors += 1
-            reply = Reply(error.status, _xml("Error", f"<Code>{error.code}</Code><Message>{error.code}</Message>"))
+            reply = Reply(error.status, xml("Error", f"<Code>{error.code}</Code><Message>{error.code}</Message>"))
         if call.method == "HEAD":
             reply.body = b""
         counted.bytes_out += len(reply.body)
@@ -173,11 +118,12 @@ class Store:
         there = self.objects.get(call.key)
         if call.headers.get("if-none-match") == "*" and there is not None:
             raise Refused(412, "PreconditionFailed")
-        if "if-match" in call.headers and (there is None or call.headers["if-match"].strip('"') not in there.etag):
+        wanted = call.headers.get("if-match")
+        if wanted is not None and (there is None or wanted.strip('"') != there.etag.strip('"')):
             raise Refused(412, "PreconditionFailed")
-        stored = self._stored(call.body, _kept_headers(call.headers))
+        stored = self._stored(call.body, kept_headers(call.headers))
         self.objects[call.key] = stored
-        return Reply(headers={"ETag": stored.etag, **_checksums(stored.headers)})
+        return Reply(headers={"ETag": stored.etag, **checksums(stored.headers)})
 
     def _stored(self, body: Body, headers: dict[str, str]) -> Stored:
         data = None if body.data is None else bytes(body.data)
@@ -189,7 +135,7 @@ class Store:
             raise Refused(501, "BytesWereDiscarded")
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", call.headers.get("range", ""))
         if wanted is None:
-            return Reply(body=stored.data, headers={**self._head(stored), **_checksums(stored.headers)})
+            return Reply(body=stored.data, headers={**self._head(stored), **checksums(stored.headers)})
         first, last = int(wanted[1]), min(int(wanted[2] or stored.length), stored.length - 1)
         if first > last:
             raise Refused(416, "InvalidRange")
@@ -198,7 +144,7 @@ class Store:
 
     def _head_object(self, call: Call) -> Reply:
         stored = self._object(call)
-        headers = {**self._head(stored), **_checksums(stored.headers)}
+        headers = {**self._head(stored), **checksums(stored.headers)}
         return Reply(headers=headers, length=stored.length)
 
     def _object(self, call: Call) -> Stored:
@@ -216,11 +162,11 @@ class Store:
         return Reply(204)
 
     def _delete_objects(self, call: Call) -> Reply:
-        keys = [unescape(key) for key in re.findall(r"<Key>(.*?)</Key>", _text(call.body))]
+        keys = [unescape(key) for key in re.findall(r"<Key>(.*?)</Key>", text(call.body))]
         for key in keys:
             self.objects.pop(key, None)
         deleted = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
-        return Reply(body=_xml("DeleteResult", deleted))
+        return Reply(body=xml("DeleteResult", deleted))
 
     # --- the bucket ----------------------------------------------------------------------------------------------
 
@@ -231,7 +177,7 @@ class Store:
         return Reply()
 
     def _get_bucket_location(self, _: Call) -> Reply:
-        return Reply(body=_xml("LocationConstraint", ""))
+        return Reply(body=xml("LocationConstraint", ""))
 
     def _list_objects_v2(self, call: Call) -> Reply:
         prefix, after = call.query.get("prefix", ""), call.query.get("continuation-token", "")
@@ -246,7 +192,9 @@ class Store:
         )
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if cut and page else ""
         head = f"<Name>{call.bucket}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(page)}</KeyCount>"
-        return Reply(body=_xml("ListBucketResult", f"{head}<IsTruncated>{_bool(cut)}</IsTruncated>{token}{rows}"))
+        return Reply(
+            body=xml("ListBucketResult", f"{head}<IsTruncated>{true_or_false(cut)}</IsTruncated>{token}{rows}")
+        )
 
     def _list_multipart_uploads(self, call: Call) -> Reply:
         prefix = call.query.get("prefix", "")
@@ -256,15 +204,15 @@ class Store:
             if row.key.startswith(prefix)
         )
         head = f"<Bucket>{call.bucket}</Bucket><Prefix>{escape(prefix)}</Prefix><IsTruncated>false</IsTruncated>"
-        return Reply(body=_xml("ListMultipartUploadsResult", head + rows))
+        return Reply(body=xml("ListMultipartUploadsResult", head + rows))
 
     # --- multipart -----------------------------------------------------------------------------------------------
 
     def _create_multipart_upload(self, call: Call) -> Reply:
         upload_id = f"multipart-{next(self._numbers)}"
-        self.multiparts[upload_id] = Multipart(call.key, _kept_headers(call.headers))
+        self.multiparts[upload_id] = Multipart(call.key, kept_headers(call.headers))
         body = f"<Bucket>{call.bucket}</Bucket><Key>{escape(call.key)}</Key><UploadId>{upload_id}</UploadId>"
-        return Reply(body=_xml("InitiateMultipartUploadResult", body))
+        return Reply(body=xml("InitiateMultipartUploadResult", body))
 
     def _multipart(self, call: Call) -> Multipart:
         multipart = self.multiparts.get(call.query["uploadId"])
@@ -273,9 +221,9 @@ class Store:
         return multipart
 
     def _upload_part(self, call: Call) -> Reply:
-        stored = self._stored(call.body, _kept_headers(call.headers))
+        stored = self._stored(call.body, kept_headers(call.headers))
         self._add_part(self._multipart(call), call, stored)
-        return Reply(headers={"ETag": stored.etag, **_checksums(stored.headers)})
+        return Reply(headers={"ETag": stored.etag, **checksums(stored.headers)})
 
     def _add_part(self, multipart: Multipart, call: Call, stored: Stored) -> None:
         multipart.parts[int(call.query["partNumber"])] = stored
@@ -301,9 +249,7 @@ class Store:
             data = None if source.data is None else source.data[first:stop]
             part = Stored(part.etag, stop - first, data, [(stop - first, (data or b"")[:32], (data or b"")[-32:])])
         self._add_part(multipart, call, part)
-        return Reply(
-            body=_xml("CopyPartResult", f"<LastModified>{WHEN}</LastModified><ETag>{escape(part.etag)}</ETag>")
-        )
+        return Reply(body=xml("CopyPartResult", f"<LastModified>{WHEN}</LastModified><ETag>{escape(part.etag)}</ETag>"))
 
     def _list_parts(self, call: Call) -> Reply:
         multipart = self._multipart(call)
@@ -315,20 +261,24 @@ class Store:
             f"<ETag>{multipart.parts[number].etag}</ETag><Size>{multipart.parts[number].length}</Size></Part>"
             for number in page
         )
-        head = f"<Bucket>{call.bucket}</Bucket><Key>{escape(call.key)}</Key><UploadId>{call.query['uploadId']}</UploadId>"
+        head = (
+            f"<Bucket>{call.bucket}</Bucket><Key>{escape(call.key)}</Key><UploadId>{call.query['uploadId']}</UploadId>"
+        )
         marker = f"<PartNumberMarker>{after}</PartNumberMarker><MaxParts>{most}</MaxParts>"
         marker += f"<NextPartNumberMarker>{page[-1]}</NextPartNumberMarker>" if cut else ""
-        return Reply(body=_xml("ListPartsResult", f"{head}{marker}<IsTruncated>{_bool(cut)}</IsTruncated>{rows}"))
+        return Reply(
+            body=xml("ListPartsResult", f"{head}{marker}<IsTruncated>{true_or_false(cut)}</IsTruncated>{rows}")
+        )
 
     def _complete_multipart_upload(self, call: Call) -> Reply:
         multipart = self._multipart(call)
-        listed = re.findall(r"<Part>(.*?)</Part>", _text(call.body), re.DOTALL)
-        numbers = [int(_tag(row, "PartNumber")) for row in listed]
+        listed = re.findall(r"<Part>(.*?)</Part>", text(call.body), re.DOTALL)
+        numbers = [int(tag(row, "PartNumber")) for row in listed]
         if not numbers or numbers != sorted(set(numbers)):
             raise Refused(400, "InvalidPartOrder" if numbers else "MalformedXML")
         for number, row in zip(numbers, listed, strict=True):
             part = multipart.parts.get(number)
-            if part is None or part.etag.strip('"') != unescape(_tag(row, "ETag")).strip('"'):
+            if part is None or part.etag.strip('"') != unescape(tag(row, "ETag")).strip('"'):
                 raise Refused(400, "InvalidPart")
             if part.length < LEAST_PART_BYTES and number != numbers[-1]:
                 raise Refused(400, "EntityTooSmall")
@@ -341,7 +291,7 @@ class Store:
         self.objects[call.key] = Stored(etag, length, kept, pieces, multipart.headers)
         del self.multiparts[call.query["uploadId"]]
         body = f"<Bucket>{call.bucket}</Bucket><Key>{escape(call.key)}</Key><ETag>{escape(etag)}</ETag>"
-        return Reply(body=_xml("CompleteMultipartUploadResult", body))
+        return Reply(body=xml("CompleteMultipartUploadResult", body))
 
     def _abort_multipart_upload(self, call: Call) -> Reply:
         self._multipart(call)
@@ -351,34 +301,3 @@ class Store:
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-def _kept_headers(headers: dict[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in headers.items() if name.startswith(("x-amz-meta-", "x-amz-checksum-"))}
-    kept.pop("x-amz-checksum-algorithm", None)
-    kept.update((name, headers[name]) for name in STORED_HEADERS if headers.get(name, "aws-chunked") != "aws-chunked")
-    return kept
-
-
-def _checksums(headers: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.startswith("x-amz-checksum-")}
-
-
-def _text(body: Body) -> str:
-    return bytes(body.data or b"").decode()
-
-
-def _tag(row: str, name: str) -> str:
-    found = re.search(rf"<{name}>(.*?)</{name}>", row, re.DOTALL)
-    if found is None:
-        raise Refused(400, "MalformedXML")
-    return found[1]
-
-
-def _xml(name: str, content: str) -> bytes:
-    space = "" if name == "Error" else ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name}{space}>{content}</{name}>'.encode()
-
-
-def _bool(value: bool) -> str:
-    return "true" if value else "false"

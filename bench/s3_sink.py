@@ -3,8 +3,8 @@
 Raw HTTP/1.1 on uvloop in a process of its own; large bodies are received into one buffer and let go, so that it costs
 as little as can be. Run as `python -m bench.s3_sink PORT [--latency-ms MS]`; a bucket need not be made.
 
-`/-/counts` gives the counts; `/-/start?latency_ms=30` begins them anew and sets the latency; `/-/objects` describes what
-is stored. None of these is counted.
+`/-/counts` gives the counts; `/-/start?latency_ms=30` begins them anew and sets the latency; `/-/objects` describes
+what is stored. None of these is counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from urllib.parse import parse_qsl, unquote
 import uvloop
 
 from bench.s3_body import Body, Chunks
-from bench.s3_objects import Call, Reply, Store, operation
+from bench.s3_calls import Call, Reply, operation
+from bench.s3_objects import Store
 
 HEAD_BYTES: Final = 64 << 10
 SCRATCH: Final = memoryview(bytearray(1 << 20))
@@ -187,9 +188,7 @@ class Connection(asyncio.BufferedProtocol):
 async def serve(port: int, latency_ms: float) -> None:
     """Until the process is ended."""
     sink = Sink(latency_ms)
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(sink), "127.0.0.1", port, backlog=1024
-    )
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(sink), "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 

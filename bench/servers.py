@@ -1,4 +1,4 @@
-"""The servers that are measured: ours, in the variants that a setting makes, and its peers. One row each.
+"""The servers that keep files: ours, in the variants that a setting makes, and its peers. One row each.
 
 Peers come from registries: @tus/server by npm into `bench/node`, tuspyserver by pip with the tests' requirements, tusd
 where a program is named (`--tusd`). A row that cannot run here says why, and is left out.
@@ -12,11 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.site import Missing, Server
 from tuspy_server import Settings
 from tuspy_server.version import VERSION
 
@@ -30,28 +31,7 @@ TUS_NODE: Final = "@tus/server"
 TUSPYSERVER: Final = "tuspyserver"
 TUSD: Final = "tusd"
 SINK: Final = "sink"
-
-
-class Missing(Exception):
-    """This server cannot run here; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """How one server is started, and where it keeps what it took."""
-
-    name: str
-    version: str
-    note: str
-    """What it does before it acknowledges, and how it is set up."""
-    command: Callable[[int, Path], Sequence[str]]
-    """Of a port and the empty data folder."""
-    stored: Callable[[Path, str], Path] | None
-    """The file of an upload, of the data folder and the last segment of its URL; None: nothing is stored."""
-    ours: bool = False
-    variant: bool = False
-    """A setting of ours that is no default: measured for the shapes, not for growth."""
-    environment: Mapping[str, str] = field(default_factory=dict)
+PACKAGES: Final = ("@tus/server", "@tus/file-store", "@tus/s3-store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +41,7 @@ class Variant:
     name: str
     note: str
     settings: Mapping[str, str]
+    most_repeats: int = 100
 
 
 VARIANTS: Final = (
@@ -68,65 +49,77 @@ VARIANTS: Final = (
     Variant(
         "ours-process", "no fdatasync: survives kill -9, not a power cut, as the peers do", {"durability": "process"}
     ),
-    Variant("ours-stock", "uvicorn's own HTTP class in place of ours", {"http": "stock"}),
-    Variant("ours-quiet", "logs warnings only", {"log_level": "warning"}),
+    Variant("ours-stock", "uvicorn's own HTTP class in place of ours", {"http": "stock"}, 1),
+    Variant("ours-quiet", "logs warnings only", {"log_level": "warning"}, 1),
 )
 
 
-def find(tusd: str | None) -> tuple[list[Server], list[str]]:
-    """All servers of the *files* store that run here, ours first, and why the others do not.
-
-    Args:
-        tusd: path of the program, `auto` to have `go install` make it in a scratch folder, None to leave it out.
-    """
-    makers: list[Callable[[], Server]] = [
+def makers(tusd: str | None) -> list[Callable[[], Server]]:
+    """Of all servers that keep files, ours first; each raises `Missing` where it cannot run."""
+    return [
         *(lambda variant=variant: _ours(variant) for variant in VARIANTS),
         lambda: _tusd(tusd),
         _tus_node,
         _tuspyserver,
         _sink,
     ]
-    found, missing = [], []
-    for make in makers:
-        try:
-            found.append(make())
-        except Missing as error:
-            missing.append(str(error))
-    return found, missing
-
-
-STORES: Final = {"files": find}
-"""What bytes are stored in → how its servers are found. The S3 sink gets its row with the S3 store (issue 6)."""
 
 
 def _ours(variant: Variant) -> Server:
-    unknown = [name for name in variant.settings if name not in Settings.model_fields]
-    if unknown:
-        raise Missing(f"{variant.name}: there is no setting {unknown[0]} yet")
+    check_settings(variant.name, variant.settings)
     flags = [part for name, value in variant.settings.items() for part in (f"--{name.replace('_', '-')}", value)]
     return Server(
         name=variant.name,
         version=VERSION,
         note=variant.note,
-        command=lambda port, data: (
-            *(sys.executable, "-m", "tuspy_server", "--port", str(port), "--data", str(data)),
+        command=lambda site: (
+            *(sys.executable, "-m", "tuspy_server", "--port", str(site.port), "--data", str(site.data)),
             *flags,
         ),
         stored=lambda data, upload_id: data / "files" / upload_id,
         ours=True,
         variant=variant.name != OURS,
+        most_repeats=variant.most_repeats,
     )
 
 
+def check_settings(name: str, settings: Iterable[str]) -> None:
+    """Raise `Missing` if ours has no such setting."""
+    unknown = [setting for setting in settings if setting not in Settings.model_fields]
+    if unknown:
+        raise Missing(f"{name}: there is no setting {unknown[0]} yet")
+
+
 def _tus_node() -> Server:
+    node = node_program(TUS_NODE)
+    return Server(
+        name=TUS_NODE,
+        version=f"{package_version(TUS_NODE)}, node {_first_line(node, '--version')}",
+        note="@tus/file-store as documented: no fsync",
+        command=lambda site: (node, str(NODE / "server.mjs"), str(site.port), str(site.data)),
+        stored=_flat,
+    )
+
+
+def package_version(name: str) -> str:
+    """Of an npm package of the bench's."""
+    version: str = json.loads((NODE / "node_modules" / name / "package.json").read_text("utf-8"))["version"]
+    return version
+
+
+def node_program(name: str) -> str:
+    """Node, with the bench's packages installed.
+
+    Raises:
+        Missing: for the server of that name.
+    """
     node = shutil.which("node")
     if node is None:
-        raise Missing(f"{TUS_NODE}: there is no node on the PATH")
-    package = NODE / "node_modules" / "@tus" / "server" / "package.json"
-    if not package.exists():
+        raise Missing(f"{name}: there is no node on the PATH")
+    if not all((NODE / "node_modules" / package / "package.json").exists() for package in PACKAGES):
         npm = shutil.which("npm")
         if npm is None:
-            raise Missing(f"{TUS_NODE}: there is no npm on the PATH to install it")
+            raise Missing(f"{name}: there is no npm on the PATH to install it")
         made = subprocess.run(
             (npm, "ci", "--prefix", str(NODE), "--loglevel=error"),
             capture_output=True,
@@ -135,14 +128,8 @@ def _tus_node() -> Server:
             check=False,
         )
         if made.returncode:
-            raise Missing(f"{TUS_NODE}: npm ci failed: {made.stderr.strip()[-200:]}")
-    return Server(
-        name=TUS_NODE,
-        version=f"{json.loads(package.read_text('utf-8'))['version']}, node {_first_line(node, '--version')}",
-        note="@tus/file-store as documented: no fsync",
-        command=lambda port, data: (node, str(NODE / "server.mjs"), str(port), str(data)),
-        stored=_flat,
-    )
+            raise Missing(f"{name}: npm ci failed: {made.stderr.strip()[-200:]}")
+    return node
 
 
 def _tuspyserver() -> Server:
@@ -155,23 +142,38 @@ def _tuspyserver() -> Server:
         name=TUSPYSERVER,
         version=f"{version}, uvicorn {importlib.metadata.version('uvicorn')}",
         note="FastAPI on uvicorn with uvloop, as documented, logs off",
-        command=lambda port, data: (sys.executable, "-m", "bench.tuspyserver_app", str(port), str(data)),
+        command=lambda site: (sys.executable, "-m", "bench.tuspyserver_app", str(site.port), str(site.data)),
         stored=_flat,
     )
 
 
-def _tusd(asked: str | None) -> Server:
+def tusd_program(asked: str | None, name: str) -> str:
+    """The program that was named, or one that `go install` makes.
+
+    Raises:
+        Missing: for the server of that name.
+    """
     if asked is None:
-        raise Missing(f"{TUSD}: not asked for; --tusd PATH, or --tusd auto where go can install it")
+        raise Missing(f"{name}: not asked for; --tusd PATH, or --tusd auto where go can install it")
     program = shutil.which(asked) if asked != "auto" else shutil.which(TUSD) or _go_install()
     if program is None:
-        raise Missing(f"{TUSD}: there is no program {asked}")
+        raise Missing(f"{name}: there is no program {asked}")
+    return program
+
+
+def tusd_version(program: str) -> str:
+    """As it tells it."""
+    return _first_line(program, "-version")
+
+
+def _tusd(asked: str | None) -> Server:
+    program = tusd_program(asked, TUSD)
     return Server(
         name=TUSD,
-        version=_first_line(program, "-version"),
+        version=tusd_version(program),
         note="file store, no fsync, logs off",
-        command=lambda port, data: (
-            *(program, "-host", "127.0.0.1", "-port", str(port), "-upload-dir", str(data)),
+        command=lambda site: (
+            *(program, "-host", "127.0.0.1", "-port", str(site.port), "-upload-dir", str(site.data)),
             *("-verbose=false", "-show-startup-logs=false"),
         ),
         stored=_flat,
@@ -202,8 +204,8 @@ def _sink() -> Server:
         name=SINK,
         version=f"python {sys.version.split()[0]}",
         note="reads and discards: the client's ceiling, no server",
-        command=lambda port, _: (sys.executable, "-m", "bench.sink", str(port)),
-        stored=None,
+        command=lambda site: (sys.executable, "-m", "bench.sink", str(site.port)),
+        most_repeats=1,
     )
 
 

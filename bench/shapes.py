@@ -1,4 +1,7 @@
-"""The shapes of load: one row each, in three sizes: quick (counts only), normal, full (gigabytes more)."""
+"""The shapes of load: one row each, in three sizes: quick (counts only), normal, full (gigabytes more).
+
+They come in parts, which may be run at different times: `files`, `load`, `growth`, `rows`, and in `s3_shapes` the rest.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ SLOWEST_UPLOADS: Final = 20
 """A second, likewise."""
 
 Size = Literal["quick", "normal", "full"]
+Part = Literal["files", "load", "growth", "rows", "s3", "latency"]
 
 
 class Unit(StrEnum):
@@ -27,7 +31,13 @@ class Unit(StrEnum):
     UPLOADS = "uploads/s"
     REQUESTS = "requests/s"
     LATENCY = "ms, HEAD p99"
-    """The one of which less is better."""
+    """Of this and the next less is better."""
+    TIME = "ms an upload"
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether it is a time."""
+        return self in (Unit.LATENCY, Unit.TIME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +46,8 @@ class Shape:
 
     name: str
     title: str
-    group: Literal["shapes", "memory", "slow", "size", "connections"]
+    part: Part = "files"
+    group: Literal["shapes", "memory", "slow", "size", "connections", "rows"]
     unit: Unit
     connections: int
     uploads: int = 0
@@ -45,6 +56,12 @@ class Shape:
     in_creation: bool = False
     heads: int = 0
     seconds: int = 0
+    latency_ms: float = 0.0
+    """Of each call at the S3 sink."""
+    rows: int = 0
+    """Uploads that are in the table before."""
+    ours_only: bool = False
+    """It has no rival: a promise of ours alone is tried."""
     most_repeats: int = 100
 
     @property
@@ -66,20 +83,21 @@ class Shape:
     @property
     def growth(self) -> bool:
         """Whether it is a point of a curve."""
-        return self.group in ("size", "connections")
-
-
-def shapes(size: Size) -> list[Shape]:
-    """All shapes of a size, in the order in which they are shown."""
-    pick = _picker(size)
-    return [*_streams(pick), *_small(pick), *_slow(pick), *_memory(size), *_growth(size, pick)]
+        return self.group in ("size", "connections", "rows")
 
 
 Pick = Callable[[int, int], int]
 
 
-def _picker(size: Size) -> Pick:
+def picker(size: Size) -> Pick:
+    """Of a quick size and the size of all others, the one."""
     return lambda quick, normal: quick if size == "quick" else normal
+
+
+def file_shapes(size: Size) -> list[Shape]:
+    """Those that want a disk, in the order in which they are shown."""
+    pick = picker(size)
+    return [*_streams(pick), *_small(pick), *_slow(pick), *_memory(size), *_growth(size, pick), *_rows(pick)]
 
 
 def _streams(pick: Pick) -> list[Shape]:
@@ -155,50 +173,53 @@ def _slow(pick: Pick) -> list[Shape]:
         Shape(
             name="slow",
             title=f"{uploads:,} uploads at 1 KiB/s for {seconds} s",
+            part="load",
             group="slow",
             unit=Unit.LATENCY,
             connections=uploads,
             uploads=uploads,
             seconds=seconds,
-            most_repeats=3,
+            most_repeats=1,
         )
     ]
 
 
 def _memory(size: Size) -> list[Shape]:
-    if size != "full":
+    if size == "quick":
         return []
     return [
         Shape(
             name="memory",
-            title="8 × 1 GiB, 8 at once",
+            title="8 × 1 GiB at once",
+            part="load",
             group="memory",
             unit=Unit.STREAM,
             connections=8,
             uploads=8,
             upload_bytes=GIBIBYTE,
+            ours_only=size != "full",
             most_repeats=1,
         )
     ]
 
 
 def _growth(size: Size, pick: Pick) -> list[Shape]:
-    lengths = {
-        "quick": (64 * KIBIBYTE, MEBIBYTE),
-        "normal": (MEBIBYTE, 16 * MEBIBYTE, 128 * MEBIBYTE, GIBIBYTE),
-        "full": (MEBIBYTE, 16 * MEBIBYTE, 128 * MEBIBYTE, GIBIBYTE, 4 * GIBIBYTE, 15 * GIBIBYTE),
-    }[size]
-    counts = (1, 32) if size == "quick" else (1, 4, 16, 64, 256, 1000)
+    lengths: tuple[int, ...] = (64 * KIBIBYTE, MEBIBYTE)
+    if size != "quick":
+        lengths = (MEBIBYTE, 16 * MEBIBYTE, 128 * MEBIBYTE, GIBIBYTE, 4 * GIBIBYTE, 15 * GIBIBYTE)
+    counts = (1, 32) if size == "quick" else (1, 8, 64, 256, 1000)
     by_size = [
         Shape(
             name=f"size-{amount(length).replace(' ', '')}",
             title=f"a file of {amount(length)}",
+            part="growth",
             group="size",
             unit=Unit.STREAM,
             connections=1,
             # Many of the small ones, so that there is something to time.
             uploads=max(1, min(64, pick(1, 128) * MEBIBYTE // length)),
             upload_bytes=length,
+            ours_only=length > GIBIBYTE and size != "full",
             most_repeats=1 if length > GIBIBYTE else 3,
         )
         for length in lengths
@@ -207,15 +228,36 @@ def _growth(size: Size, pick: Pick) -> list[Shape]:
         Shape(
             name=f"connections-{count}",
             title=f"1 KiB, POST + PATCH, {count:,} connection{'s' if count > 1 else ''}",
+            part="growth",
             group="connections",
             unit=Unit.UPLOADS,
             connections=count,
-            uploads=max(2 * count, pick(16, 1000)),
-            most_repeats=3,
+            uploads=max(2 * count, pick(16, 800)),
+            most_repeats=2,
         )
         for count in counts
     ]
     return [*by_size, *by_connections]
+
+
+def _rows(pick: Pick) -> list[Shape]:
+    return [
+        Shape(
+            name=f"rows-{name}",
+            title=f"PATCHes of 1 KiB, 16 at once, {rows:,} uploads in the table",
+            part="rows",
+            group="rows",
+            unit=Unit.REQUESTS,
+            connections=16,
+            uploads=16,
+            upload_bytes=pick(4, 200) * KIBIBYTE,
+            chunk_bytes=KIBIBYTE,
+            rows=rows,
+            ours_only=True,
+            most_repeats=3,
+        )
+        for name, rows in (("none", 0), ("many", pick(1000, 1_000_000)))
+    ]
 
 
 def amount(count: int) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from bench.book import Book
 from bench.calls import COUNTED, syncs
 from bench.chart import number
 from bench.goals import verdicts
 from bench.method import ours, peers
-from bench.results import Results, Spread
+from bench.results import Results, Sample, Spread, spread
+from bench.s3_servers import OURS_S3
 from bench.servers import OURS
-from bench.shapes import MEBIBYTE, Shape, Unit
+from bench.shapes import GIBIBYTE, MEBIBYTE, Shape, Unit
 
 NONE = "–"
 
@@ -42,18 +45,21 @@ class Table(NamedTuple):
 
 
 def all_tables(results: Results, shapes: Sequence[Shape]) -> list[Table]:
-    """Every table that the run has figures for; of a quick run the counts alone, for its seconds mean nothing."""
+    """Every table that a part has figures for; of a quick run the counts alone, for its seconds mean nothing."""
     if results.size == "quick":
-        return [table for table in (client(results, shapes), refused(results)) if len(table.rows) > 1]
+        counts = (s3_calls(results, shapes), client(results, shapes), refused(results))
+        return [table for table in counts if len(table.rows) > 1]
     tables = [
         figures(results, shapes),
         ratios(results, shapes),
         costs(results, shapes),
+        small_costs(results, shapes),
         memory(results, shapes),
         growth(results, shapes),
+        s3_calls(results, shapes),
+        sql(results),
         system_calls(results),
         client(results, shapes),
-        goals(results),
         refused(results),
     ]
     return [table for table in tables if len(table.rows) > 1]
@@ -74,18 +80,62 @@ def ratios(results: Results, shapes: Sequence[Shape]) -> Table:
         for mine in ours(results):
             for peer in names:
                 ratio = results.ratio(mine, peer, shape.name)
-                if ratio and shape.unit is Unit.LATENCY:
+                if ratio and shape.unit.less_is_better:
                     ratio = 1 / ratio
                 cells.append(f"{ratio:.2f}×" if ratio else NONE)
-        rows.append([shape.title, *cells])
-    return Table("Ratios of the medians", rows if names else rows[:1])
+        if any(cell != NONE for cell in cells):
+            rows.append([shape.title, *cells])
+    return Table("Ratios of the medians (more is better for us, also of times)", rows if names else rows[:1])
 
 
 def costs(results: Results, shapes: Sequence[Shape]) -> Table:
     """CPU of the server's processes, for streams."""
-    streams = [shape for shape in _of(shapes, growth=False) if shape.unit is Unit.STREAM]
-    rows = _per_server(results, streams, lambda server, shape: results.cpu(server, shape.name), unit=False)
-    return Table("CPU seconds a GiB (user + system, whole process tree)", rows)
+    streams = [shape for shape in _of(shapes, growth=False) if shape.upload_bytes >= MEBIBYTE and not shape.seconds]
+    return Table(
+        "CPU seconds a GiB (user + system, whole process tree)",
+        _with_postgres(
+            results,
+            streams,
+            lambda sample: sample.cpu_seconds_a_gibibyte,
+            lambda sample, seconds: seconds / (sample.body_bytes / GIBIBYTE),
+        ),
+    )
+
+
+def small_costs(results: Results, shapes: Sequence[Shape]) -> Table:
+    """CPU of a request, for small uploads, HEADs and PATCHes into a full table."""
+    small = [shape for shape in shapes if shape.unit in (Unit.UPLOADS, Unit.REQUESTS) and shape.group != "connections"]
+    return Table(
+        "CPU milliseconds a request (user + system, whole process tree)",
+        _with_postgres(
+            results,
+            small,
+            lambda sample: sample.cpu_ms_a_request,
+            lambda sample, seconds: 1000 * seconds / sample.requests,
+        ),
+    )
+
+
+def _with_postgres(
+    results: Results,
+    shapes: Sequence[Shape],
+    of_server: Callable[[Sample], float],
+    of_postgres: Callable[[Sample, float], float],
+) -> list[list[str]]:
+    def own(name: str) -> Cell:
+        return lambda shape: spread(map(of_server, results.of(name, shape.name)))
+
+    def below(name: str) -> Cell:
+        return lambda shape: spread(
+            of_postgres(sample, sample.postgres_cpu_seconds or 0.0) for sample in results.of(name, shape.name)
+        )
+
+    columns: dict[str, Cell] = {}
+    for name in results.servers:
+        columns[name] = own(name)
+        if any(sample.postgres_cpu_seconds is not None for sample in results.samples if sample.server == name):
+            columns[f"{name}: its PostgreSQL"] = below(name)
+    return _columns(columns, shapes, unit=False)
 
 
 def memory(results: Results, shapes: Sequence[Shape]) -> Table:
@@ -104,6 +154,47 @@ def growth(results: Results, shapes: Sequence[Shape]) -> Table:
     return Table("Growth: median (least–most)", rows)
 
 
+def s3_calls(results: Results, shapes: Sequence[Shape]) -> Table:
+    """What an upload asks of S3."""
+    rows = [["shape", "server", "S3 calls an upload", "of them", "bytes written", "bytes read back"]]
+    for shape in shapes:
+        of = shape.uploads or shape.heads
+        for server in results.servers:
+            samples = [sample for sample in results.of(server, shape.name) if sample.s3 is not None]
+            if not samples or shape.rows:
+                continue
+            last = samples[-1]
+            sent, read = last.s3_bytes
+            calls = [sample.s3_calls / of for sample in samples]
+            least, most = (f"{value:,.4g}" for value in (min(calls), max(calls)))
+            named = sorted((last.s3 or {}).items(), key=lambda item: -item[1].calls)
+            times = [f"{value / last.body_bytes:.2f}×" if last.body_bytes else f"{value:,} B" for value in (sent, read)]
+            rows.append(
+                [
+                    shape.title,
+                    server,
+                    least if least == most else f"{least}–{most}",
+                    ", ".join(f"{row.calls / of:.4g} {name}" for name, row in named) or NONE,
+                    *times,
+                ]
+            )
+    title = "S3 calls an upload (of HEADs: a HEAD), and bytes as a multiple of the upload's"
+    return Table(title, rows)
+
+
+def sql(results: Results) -> Table:
+    """What an upload asks of PostgreSQL."""
+    rows = [["shape", "server", "SQL statements an upload", "of them"]]
+    for row in results.statements:
+        words = ", ".join(f"{number:.3g} {word}" for word, number in row.statements.items())
+        rows.append(
+            [results.titles.get(row.shape, row.shape), row.server, f"{sum(row.statements.values()):.3g}", words or NONE]
+        )
+    return Table(
+        "SQL statements an upload, with those of the background (PostgreSQL's log, in runs of their own)", rows
+    )
+
+
 def system_calls(results: Results) -> Table:
     """Who makes bytes durable, and what an upload costs."""
     rows = [["load", "server", "fsync + fdatasync an upload", "all system calls an upload"]]
@@ -117,23 +208,25 @@ def system_calls(results: Results) -> Table:
 
 def client(results: Results, shapes: Sequence[Shape]) -> Table:
     """The counts that were checked, and the share of the time in which the client and everything else worked."""
-    rows = [["shape", "requests", "bytes", "commits", "reconnects", "client's CPU / time", "others' CPU / time"]]
+    head = ["shape", "server", "requests", "bytes", "commits", "reconnects", "client's CPU / time", "S3 sink's"]
+    rows = [[*head, "others' CPU / time"]]
     for shape in shapes:
-        samples = results.of(OURS, shape.name)
-        if samples:
+        for server in (OURS, OURS_S3):
+            samples = results.of(server, shape.name)
+            if not samples:
+                continue
             last = samples[-1]
-            busy = f"{last.client_cpu_seconds / last.seconds:.0%}"
-            others = f"{max(sample.other_cpu_seconds / sample.seconds for sample in samples):.0%}"
-            commits = NONE if last.commits is None else f"{last.commits:,}"
             rows.append(
                 [
                     shape.title,
+                    server,
                     f"{last.requests:,}",
                     f"{last.body_bytes:,}",
-                    commits,
+                    NONE if last.commits is None else f"{last.commits:,}",
                     str(last.reconnects),
-                    busy,
-                    others,
+                    f"{last.client_cpu_seconds / last.seconds:.0%}",
+                    NONE if last.s3_cpu_seconds is None else f"{last.s3_cpu_seconds / last.seconds:.0%}",
+                    f"{max(sample.other_cpu_seconds / sample.seconds for sample in samples):.0%}",
                 ]
             )
     return Table(
@@ -141,10 +234,10 @@ def client(results: Results, shapes: Sequence[Shape]) -> Table:
     )
 
 
-def goals(results: Results) -> Table:
+def goals(book: Book) -> Table:
     """Reached or not, and by what."""
     words = {True: "reached", False: "**not reached**", None: "not measured"}
-    rows = [[row.goal, words[row.reached], row.shown_by] for row in verdicts(results)]
+    rows = [[row.goal, words[row.reached], row.shown_by] for row in verdicts(book)]
     return Table("Goals", [["goal", "", "by"], *rows])
 
 
@@ -154,17 +247,24 @@ def refused(results: Results) -> Table:
     return Table("Without a figure", [["shape", "server", "why"], *map(list, rows)])
 
 
-Cell = Callable[[str, Shape], Spread | None]
+Cell = Callable[[Shape], Spread | None]
 
 
 def _of(shapes: Iterable[Shape], *, growth: bool) -> list[Shape]:
     return [shape for shape in shapes if shape.growth is growth]
 
 
-def _per_server(results: Results, shapes: Iterable[Shape], cell: Cell, *, unit: bool = True) -> list[list[str]]:
-    rows = [["shape", *results.servers]]
+def _per_server(
+    results: Results, shapes: Iterable[Shape], cell: Callable[[str, Shape], Spread | None], *, unit: bool = True
+) -> list[list[str]]:
+    columns: dict[str, Cell] = {server: partial(cell, server) for server in results.servers}
+    return _columns(columns, shapes, unit=unit)
+
+
+def _columns(columns: Mapping[str, Cell], shapes: Iterable[Shape], *, unit: bool) -> list[list[str]]:
+    rows = [["shape", *columns]]
     for shape in shapes:
-        cells = [_spread(cell(server, shape)) for server in results.servers]
+        cells = [_spread(cell(shape)) for cell in columns.values()]
         if any(text != NONE for text in cells):
             rows.append(
                 [f"{shape.title}, {shape.unit}" if unit and shape.unit not in shape.title else shape.title, *cells]

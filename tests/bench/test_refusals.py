@@ -15,9 +15,11 @@ from bench.calls import parse, syncs
 from bench.driver import Driver
 from bench.measure import Place, measure
 from bench.results import Calls
+from bench.s3_servers import find
+from bench.s3_shapes import shapes
 from bench.scripts import Uploaded, Work
-from bench.servers import SINK, Server, find
-from bench.shapes import shapes
+from bench.servers import SINK
+from bench.site import Server
 from bench.source import SOURCE_BYTES, Source
 from bench.wire import Broken, cut_answer
 
