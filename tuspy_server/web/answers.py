@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from starlette.types import Receive, Send
 
 from tuspy_server.protocol.errors import ClientDisconnected, FixRequest, Headers, Resend, TryLater, TusError, UploadBusy
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+"""As ASGI has them: names in lower case."""
+
+
+def encode(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """As ASGI wants them."""
+    return [(_raw_name(name), value.encode("latin-1")) for name, value in headers]
+
+
+@lru_cache(maxsize=256)  # the names of headers are ours, and few
+def _raw_name(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,19 +35,20 @@ class Answer:
     body: bytes = b""
     stream: AsyncGenerator[bytes, None] | None = field(default=None, compare=False)
 
-    def with_headers(self, *headers: tuple[str, str]) -> Answer:
-        """The same with further headers."""
-        return replace(self, headers=(*self.headers, *headers))
-
-    async def send(self, send: Send, receive: Receive) -> None:
+    async def send(self, send: Send, receive: Receive, further: RawHeaders = ()) -> None:
         """Send it by ASGI. 204 and 304 have no framing; others without a length of their own get one.
+
+        Args:
+            send, receive: see ASGI.
+            further: headers of every answer, which follow those of this one.
 
         Raises:
             ClientDisconnected: in the middle of a stream.
         """
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
+        raw = encode(self.headers)
         if self.status not in (204, 304) and not any(name == b"content-length" for name, _ in raw):
-            raw.append((b"content-length", str(len(self.body)).encode()))
+            raw.append((b"content-length", b"%d" % len(self.body)))
+        raw += further
         start = {"type": "http.response.start", "status": self.status, "headers": raw}
         if self.stream is None:
             await send(start)

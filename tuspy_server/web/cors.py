@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from tuspy_server.protocol.core import ALL_METHODS
 from tuspy_server.protocol.errors import Headers
+from tuspy_server.web.answers import RawHeaders, encode
 
 ALLOWED_HEADERS: Final = (
     "Authorization",
@@ -51,6 +53,10 @@ class Cors:
     origins: tuple[str, ...]
     credentials: bool
 
+    def raw_headers(self, origin: str | None, *, preflight: bool) -> RawHeaders:
+        """`headers` as ASGI wants them; made once for those that ask often."""
+        return _raw_headers(self, origin, preflight)
+
     def headers(self, origin: str | None, *, preflight: bool) -> Headers:
         """Headers for an answer to a request from `origin`; nothing where there is none, or it is not allowed."""
         if not self.origins:
@@ -70,3 +76,8 @@ class Cors:
             ]
         headers.append(("Access-Control-Expose-Headers", ", ".join(EXPOSED_HEADERS)))
         return tuple(headers)
+
+
+@lru_cache(maxsize=64)  # origins are what clients say: they must not fill the memory
+def _raw_headers(cors: Cors, origin: str | None, preflight: bool) -> RawHeaders:
+    return tuple(encode(cors.headers(origin, preflight=preflight)))

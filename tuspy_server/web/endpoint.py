@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from typing import Final, Literal
 
@@ -39,6 +38,7 @@ from tuspy_server.web.cors import Cors
 from tuspy_server.web.download import decide_download, link_headers, representation_headers
 from tuspy_server.web.location import Locations
 from tuspy_server.web.metrics import Metrics
+from tuspy_server.web.request_id import new_request_id
 
 log = structlog.get_logger("tuspy_server.web")
 
@@ -48,6 +48,7 @@ NOT_MODIFIED: Final = 304
 CLIENT_LEFT: Final = 499
 """What logs and metrics say where nobody was left to answer; never sent."""
 
+_TUS_RESUMABLE: Final = (b"tus-resumable", TUS_VERSION.encode())
 _UPLOAD_ID: Final = re.compile(r"/([0-9a-f]{32})/?")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -91,12 +92,12 @@ class UploadsEndpoint:
             try:
                 answer = await self._answer(scope, receive)
                 common = (
-                    ("Tus-Resumable", TUS_VERSION),
-                    ("X-Request-ID", request_id),
-                    *self._cors.headers(origin, preflight=scope["method"] == "OPTIONS"),
+                    _TUS_RESUMABLE,
+                    (b"x-request-id", request_id.encode()),
+                    *self._cors.raw_headers(origin, preflight=scope["method"] == "OPTIONS"),
                 )
                 status = answer.status
-                await answer.with_headers(*common).send(send, receive)
+                await answer.send(send, receive, common)
             except ClientDisconnected:
                 status = CLIENT_LEFT
             finally:
@@ -193,5 +194,5 @@ def _identify(scope: Scope) -> tuple[str, str | None]:
         elif name == b"origin":
             origin = value.decode("latin-1")
     if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-        request_id = secrets.token_hex(8)
+        request_id = new_request_id()
     return request_id, origin

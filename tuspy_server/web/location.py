@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -66,21 +67,27 @@ def _own_origin(scope: Scope, head: RequestHead) -> str:
     """`http://address:port` where the client names the address that it has connected to, and no proxy shows; otherwise
     empty. Some clients cannot resolve a path (aiotus 1.1), and this is how they are tried out first."""
     server = scope.get("server")
-    host = (head.one("host") or "").lower()
     if not server or server[1] is None or any(name in head.fields for name in _PROXY_FIELDS):
         return ""
+    host = (head.one("host") or "").lower()
+    scheme = scope.get("scheme", "http")
+    return f"{scheme}://{host}" if host in _own_hosts(server[0], server[1], scheme) else ""
+
+
+@lru_cache(maxsize=64)
+def _own_hosts(server_address: str, port: int, scheme: str) -> frozenset[str]:
+    """Every `Host` that names this very address."""
     try:
-        address = ipaddress.ip_address(server[0])
+        address = ipaddress.ip_address(server_address)
     except ValueError:
-        return ""
+        return frozenset()
     names = {f"[{address}]" if isinstance(address, ipaddress.IPv6Address) else str(address)}
     if address.is_loopback:
         names.add("localhost")
-    scheme = scope.get("scheme", "http")
-    own = {f"{name}:{server[1]}" for name in names}
-    if server[1] == {"http": 80, "https": 443}.get(scheme):
+    own = {f"{name}:{port}" for name in names}
+    if port == {"http": 80, "https": 443}.get(scheme):
         own |= names
-    return f"{scheme}://{host}" if host in own else ""
+    return frozenset(own)
 
 
 def _forwarded_origin(scope: Scope, head: RequestHead) -> str:
