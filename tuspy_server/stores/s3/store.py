@@ -1,0 +1,218 @@
+"""Bytes of uploads in a bucket: parts of multipart uploads, pieces for what does not fill one, and finished objects."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+from weakref import WeakValueDictionary
+
+from tuspy_server.model import Placement, Upload
+from tuspy_server.pages import PagePool
+from tuspy_server.ports import Assembly, Claimed, Cleanup
+from tuspy_server.protocol.errors import BytesMissing, StorageFault
+from tuspy_server.stores.s3.assembly import Assembler
+from tuspy_server.stores.s3.bucket import Bucket
+from tuspy_server.stores.s3.cache import FillCache
+from tuspy_server.stores.s3.cleaning import clean
+from tuspy_server.stores.s3.crc import crc32c_of
+from tuspy_server.stores.s3.errors import NoSuchKey, ObjectChanged, S3Error, translate
+from tuspy_server.stores.s3.fill import Fill
+from tuspy_server.stores.s3.keys import Keys
+from tuspy_server.stores.s3.part_plan import PartPlan, check_length, part_number_at, part_start
+from tuspy_server.stores.s3.pieces import chain, read_back, views_of
+from tuspy_server.stores.s3.sending import Sender, Shared
+from tuspy_server.stores.s3.values import ObjectHeaders
+from tuspy_server.stores.s3.writer import S3Writer
+
+LINK_SECONDS: Final = 300
+_PROBE: Final = b"tuspy-server writes this, reads it and deletes it to see that it can"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3StoreOptions:
+    """How uploads lie in the bucket.
+
+    Attributes:
+        plan: how large parts are.
+        keys: where everything is.
+        storage_seconds: how long a writer waits for calls that are under way.
+        link_seconds: how long a link to an object works.
+    """
+
+    plan: PartPlan
+    keys: Keys
+    storage_seconds: float = 300.0
+    link_seconds: int = LINK_SECONDS
+
+
+class S3BlobStore:
+    """`ports.BlobStore` on a bucket. The client is opened and closed by whoever made it."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        pool: PagePool,
+        options: S3StoreOptions,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`now`: for the dates in keys."""
+        self._bucket = bucket
+        self._pool = pool
+        self._options = options
+        self._now = now
+        self._shared = Shared(
+            bucket=bucket,
+            pool=pool,
+            keys=options.keys,
+            cache=FillCache(pool),
+            storage_seconds=options.storage_seconds,
+        )
+        self._writers: WeakValueDictionary[str, S3Writer] = WeakValueDictionary()
+
+    async def open(self) -> None:
+        """See the port. The bucket is looked at by `check`."""
+
+    async def close(self) -> None:
+        """See the port."""
+        for writer in list(self._writers.values()):
+            await writer.fence()
+        self._shared.cache.clear()
+
+    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement:
+        """See the port."""
+        return Placement(
+            key=self._options.keys.object_key(upload_id, self._now()),
+            part_bytes=self._options.plan.part_bytes_for(upload_length),
+        )
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    async def open_writer(self, claimed: Claimed, *, held_back: bool) -> S3Writer:
+        """See the port. Surplus bytes are no concern here: nobody reads what no row names. Raises UploadTooLarge (413)
+        where a length that was declared late needs more parts than S3 has."""
+        upload, placement = claimed.upload, _placement_of(claimed.upload)
+        if upload.writer is None:
+            raise ValueError("the upload has not been claimed")
+        check_length(upload.upload_length, placement.part_bytes)
+        contested_to = max(placement.contested_to, await self._fence(upload.id))
+        fill = await self._resumed(claimed, placement)
+        writer = S3Writer(
+            self._shared,
+            upload,
+            Sender(self._shared, upload, placement, upload.writer),
+            fill,
+            contested_to=contested_to,
+            held_back=held_back,
+        )
+        self._writers[upload.id] = writer
+        return writer
+
+    async def _fence(self, upload_id: str) -> int:
+        earlier = self._writers.pop(upload_id, None)
+        return 0 if earlier is None else await earlier.fence()
+
+    async def _resumed(self, claimed: Claimed, placement: Placement) -> Fill:
+        """The part that holds the offset, filled up to it. What of it lies in pieces stays there as long as nobody
+        needs it; but a piece that reaches past the offset has bytes that do not count, and is to be replaced."""
+        upload, part_bytes = claimed.upload, placement.part_bytes
+        number = part_number_at(upload.upload_offset, part_bytes)
+        start = part_start(number, part_bytes)
+        stop = start + part_bytes if upload.upload_length is None else min(start + part_bytes, upload.upload_length)
+        pieces = chain(claimed.pieces, start, upload.upload_offset)
+        fill = self._shared.cache.take(upload.id, pieces)
+        if fill is not None and (fill.is_whole or not pieces or pieces[-1].stop == upload.upload_offset):
+            fill.stop = stop
+            fill.truncate(upload.upload_offset)
+            return fill
+        if fill is not None:
+            fill.release()
+        surplus = pieces.pop() if pieces and pieces[-1].stop > upload.upload_offset else None
+        fill = Fill(self._pool, number, start, stop, pieces)
+        if surplus is not None:
+            count = surplus.stop - surplus.start
+            pages = await self._pool.take_all(count)
+            try:
+                await read_back(self._bucket, surplus, views_of(pages, 0, count))
+            except S3Error as error:
+                _give_back(self._pool, pages)
+                raise translate(error) from error
+            except BaseException:
+                _give_back(self._pool, pages)
+                raise
+            fill.append(pages, count)
+            fill.truncate(upload.upload_offset)
+        return fill
+
+    async def assemble(self, upload: Upload, assembly: Assembly) -> str:
+        """See the port."""
+        try:
+            return await Assembler(self._bucket, self._pool, upload, _placement_of(upload), assembly).run()
+        except S3Error as error:
+            raise translate(error) from error
+
+    # --- finished and ended uploads -------------------------------------------------------------------------------
+
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """See the port."""
+        placement = _placement_of(upload)
+        if start >= stop:
+            return
+        try:
+            async for block in self._bucket.get_object(placement.key, start, stop, etag=placement.etag):
+                yield block
+        except (NoSuchKey, ObjectChanged) as error:
+            raise BytesMissing from error
+        except S3Error as error:
+            raise translate(error) from error
+
+    async def link(self, upload: Upload, headers: Mapping[str, str]) -> str | None:
+        """See the port. S3 lets a link choose type and disposition alone."""
+        chosen = {name.lower(): value for name, value in headers.items()}
+        wanted = ObjectHeaders(
+            content_type=chosen.get("content-type"), content_disposition=chosen.get("content-disposition")
+        )
+        try:
+            return await self._bucket.presign_get(_placement_of(upload).key, self._options.link_seconds, wanted)
+        except S3Error as error:
+            raise translate(error) from error
+
+    async def clean(self, cleanup: Cleanup) -> None:
+        """See the port."""
+        upload, placement = cleanup.upload, _placement_of(cleanup.upload)
+        if await self._fence(upload.id):
+            placement = replace(placement, unsettled=True)
+        self._shared.cache.drop(upload.id)
+        try:
+            await clean(self._bucket, self._options.keys, cleanup, placement)
+        except S3Error as error:
+            raise translate(error) from error
+
+    async def check(self) -> None:
+        """See the port."""
+        key = self._options.keys.probe_key(secrets.token_hex(8))
+        probe = memoryview(_PROBE)
+        found = memoryview(bytearray(len(probe)))
+        try:
+            try:
+                await self._bucket.put_object(key, [probe], crc32c=crc32c_of([probe]), headers=ObjectHeaders())
+                await self._bucket.read_object(key, [found])
+            finally:
+                await self._bucket.delete_objects([key])
+        except S3Error as error:
+            raise translate(error) from error
+        if found != probe:
+            raise StorageFault
+
+
+def _placement_of(upload: Upload) -> Placement:
+    if upload.placement is None:
+        raise BytesMissing  # made when the bytes were in local files
+    return upload.placement
+
+
+def _give_back(pool: PagePool, pages: list[memoryview]) -> None:
+    for page in pages:
+        pool.give_back(page)
