@@ -166,11 +166,12 @@ class AssembliesContract:
         assert placement_of(row).unsettled
 
     async def test_a_commit_may_say_that_something_is_unsettled(self, rig: StoreRig) -> None:
-        """Fault B02 of the storage: a call whose outcome was never learned."""
+        """A call of the storage whose outcome was never learned."""
         row = await claimed(rig.uploads, await placed(rig))
         row = await committed(rig, row, 1, unsettled=True)
-        row = await committed(rig, row, 2)
-        assert (placement_of(row).contested_to, placement_of(row).unsettled) == (0, True)
+        row = await committed(rig, row, 2, release=True)
+        row = await claimed(rig.uploads, row)
+        assert (placement_of(row).contested_to, placement_of(row).unsettled) == (1 + PARTS_IN_FLIGHT, True)
 
     async def test_a_writer_that_is_released_for_it_is_one_that_had_not_let_go(self, rig: StoreRig) -> None:
         row = await committed(rig, await claimed(rig.uploads, await placed(rig)), 2 * P)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
+from tuspy_server.model import PARTS_IN_FLIGHT
 from tuspy_server.stores.postgres.pool import Connection, Pool
 
 MIGRATION_SECONDS: Final = 600.0
 """Deadline of one migration: it may have to wait for another node's, or rewrite a table."""
 
 _PACKAGE: Final = "tuspy_server.stores.postgres"
+_COMMENT: Final = re.compile(r"^--.*\n", re.MULTILINE)
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
-_TEXTS: Final = ("columns", "recording")
+_TEXTS: Final = ("columns", "contested", "recording")
 
 _KNOWN: Final = "SELECT to_regclass('tuspy_migrations') IS NOT NULL"
 _VERSION: Final = "SELECT coalesce(max(version), 0) FROM tuspy_migrations"
@@ -44,9 +46,10 @@ def statements() -> Mapping[str, str]:
     """The texts of `statements.sql` by name, with their common texts put in."""
     parts = _NAME.split(files(_PACKAGE).joinpath("statements.sql").read_text("utf-8"))
     named = dict(zip(parts[1::2], (text.strip().rstrip(";") for text in parts[2::2]), strict=True))
-    common = {name: named.pop(name) for name in _TEXTS}
-    for text in _TEXTS:
-        named = {name: statement.replace(f"{{{text}}}", common[text]) for name, statement in named.items()}
+    common = {name: _COMMENT.sub("", named.pop(name)).strip() for name in _TEXTS}
+    common["parts_in_flight"] = str(PARTS_IN_FLIGHT)
+    for text, replacement in common.items():
+        named = {name: statement.replace(f"{{{text}}}", replacement) for name, statement in named.items()}
     return named
 
 

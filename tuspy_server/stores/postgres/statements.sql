@@ -1,10 +1,14 @@
--- Every statement of the PostgreSQL adapter, by name, each one call and one transaction of its own. `{columns}` and
--- `{recording}` stand for the two texts of these names. A WITH that changes rows gives its own RETURNING on: the other
--- parts of the statement see the tables as they were before it.
+-- Every statement of the PostgreSQL adapter, by name, each one call and one transaction of its own. `{columns}`,
+-- `{contested}` and `{recording}` stand for the texts of these names, `{parts_in_flight}` for the model's number. A WITH
+-- that changes rows hands its RETURNING on: the rest of the statement sees the tables as they were before it.
 
 -- name: columns
 id, status, upload_offset, upload_length, upload_metadata, writer, created_at, expires_at, ended_at,
 object_key, part_bytes, multipart_id, contested_to, unsettled, etag;
+
+-- name: contested
+-- Where a writer may still have parts under way. GREATEST passes over the NULL of an upload without parts.
+greatest(contested_to, upload_offset / part_bytes + 1 + {parts_in_flight});
 
 -- name: recording
 -- Parts and pieces of a commit that `fenced` has let through. It may come again, with more, when its answer was lost:
@@ -70,8 +74,7 @@ FROM uploads WHERE id = $1;
 -- The newest claim wins: the usual other writer is a dead connection that nobody has noticed.
 UPDATE uploads
 SET writer = $2, writer_node = $3,
-    contested_to = CASE WHEN writer IS NULL OR part_bytes IS NULL THEN contested_to
-                        ELSE greatest(contested_to, upload_offset / part_bytes + 1 + $7::integer) END,
+    contested_to = CASE WHEN writer IS NULL THEN contested_to ELSE {contested} END,
     unsettled = unsettled OR (writer IS NOT NULL AND object_key IS NOT NULL)
 WHERE id = $1 AND status = 'uploading' AND upload_offset = $4::bigint
   AND (expires_at IS NULL OR expires_at > now())
@@ -90,6 +93,7 @@ WITH fenced AS (
     UPDATE uploads
     SET upload_offset = greatest(upload_offset, $3::bigint),
         upload_length = coalesce($4::bigint, upload_length),
+        contested_to = CASE WHEN $5::boolean THEN {contested} ELSE contested_to END,
         unsettled = unsettled OR ($5::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($6::text, multipart_id),
         etag = coalesce($7::text, etag),
@@ -106,6 +110,7 @@ WITH fenced AS (
     SET status = 'completing',
         upload_offset = greatest(upload_offset, $3::bigint),
         upload_length = coalesce($4::bigint, upload_length),
+        contested_to = CASE WHEN $5::boolean THEN {contested} ELSE contested_to END,
         unsettled = unsettled OR ($5::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($6::text, multipart_id),
         etag = coalesce($7::text, etag)
@@ -120,6 +125,7 @@ WITH ended AS (
     UPDATE uploads
     SET status = 'finished', upload_offset = $3::bigint, upload_length = $3::bigint, writer = NULL, writer_node = NULL,
         expires_at = NULL, ended_at = now(),
+        contested_to = CASE WHEN $4::boolean THEN {contested} ELSE contested_to END,
         unsettled = unsettled OR ($4::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($5::text, multipart_id),
         etag = coalesce($6::text, etag)
@@ -146,6 +152,7 @@ SELECT {columns}, now() AS as_of FROM ended;
 WITH ended AS (
     UPDATE uploads
     SET status = 'terminated', writer = NULL, writer_node = NULL, ended_at = now(),
+        contested_to = CASE WHEN writer IS NULL THEN contested_to ELSE {contested} END,
         unsettled = unsettled OR (writer IS NOT NULL AND object_key IS NOT NULL)
     WHERE id = $1 AND status IN ('uploading', 'finished') AND ($2::text IS NULL OR writer = $2)
     RETURNING {columns}
@@ -163,6 +170,7 @@ SELECT {columns}, now() AS as_of FROM ended;
 WITH ended AS (
     UPDATE uploads
     SET status = 'failed', writer = NULL, writer_node = NULL, ended_at = now(),
+        contested_to = CASE WHEN writer IS NULL THEN contested_to ELSE {contested} END,
         unsettled = unsettled OR (writer IS NOT NULL AND object_key IS NOT NULL)
     WHERE id = $1 AND status IN ('uploading', 'completing') AND ($2::text IS NULL OR writer = $2)
     RETURNING {columns}
@@ -212,8 +220,7 @@ WITH locked AS MATERIALIZED (
 )
 UPDATE uploads
 SET writer = NULL,
-    contested_to = CASE WHEN part_bytes IS NULL THEN contested_to
-                        ELSE greatest(contested_to, upload_offset / part_bytes + 1 + $3::integer) END,
+    contested_to = {contested},
     unsettled = unsettled OR object_key IS NOT NULL
 WHERE id IN (SELECT id FROM locked)
 RETURNING id;
@@ -236,12 +243,11 @@ WITH RECURSIVE known AS (
 ), locked AS MATERIALIZED (
     SELECT uploads.id, uploads.writer FROM dead JOIN uploads USING (writer_node)
     WHERE uploads.status = 'uploading'
-    LIMIT $4 FOR UPDATE OF uploads SKIP LOCKED
+    LIMIT $3 FOR UPDATE OF uploads SKIP LOCKED
 ), released AS (
     UPDATE uploads
     SET writer = NULL, writer_node = NULL,
-        contested_to = CASE WHEN writer IS NULL OR part_bytes IS NULL THEN contested_to
-                            ELSE greatest(contested_to, upload_offset / part_bytes + 1 + $3::integer) END,
+        contested_to = CASE WHEN writer IS NULL THEN contested_to ELSE {contested} END,
         unsettled = unsettled OR (writer IS NOT NULL AND object_key IS NOT NULL)
     WHERE id IN (SELECT id FROM locked)
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from tuspy_server.model import PARTS_IN_FLIGHT, Upload, UploadStatus
+from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.ports import Claim, Claimed, Cleanup, Commit, DraftEvent, Ending, EventDraft, NewUpload
 from tuspy_server.stores.postgres.assemblies import PostgresAssemblies, fenced
 from tuspy_server.stores.postgres.nodes import Node
@@ -79,7 +79,6 @@ class PostgresUploadStore(PostgresAssemblies):
             claim.upload_offset,
             claim.body_bytes,
             claim.declared_length,
-            PARTS_IN_FLIGHT,
         )
         return None if row is None else Claimed(upload=to_upload(row), pieces=to_pieces(row["pieces"]))
 
@@ -156,7 +155,7 @@ class PostgresUploadStore(PostgresAssemblies):
         lost = {row["writer"] for row in rows} - held()
         released = 0
         if lost:
-            values = (self._node.id, sorted(lost), PARTS_IN_FLIGHT)
+            values = (self._node.id, sorted(lost))
             released = len(await self._pool.fetch(SQL["release_writers"], *values, repeatable=True))
         return released + await self._release_dead()
 
@@ -168,7 +167,7 @@ class PostgresUploadStore(PostgresAssemblies):
     async def _release_dead(self) -> int:
         released = 0
         while True:
-            values = (self._node.id, self._node.alive, PARTS_IN_FLIGHT, DEAD_BATCH)
+            values = (self._node.id, self._node.alive, DEAD_BATCH)
             row = await self._pool.fetch_row(SQL["release_dead"], *values, repeatable=True)
             if row is None:
                 raise AssertionError("an aggregate has one row")
