@@ -99,6 +99,9 @@ class Calls:
             await self._slots.acquire()
         clock = asyncio.get_running_loop().time
         began = clock()
+        if began >= deadline:  # the slot came free because its holder ran out of the same time
+            self._slots.release()
+            raise NotConnected(operation, "NoSlot")
         outcome = "cancelled"
         self.made[operation] += 1
         try:

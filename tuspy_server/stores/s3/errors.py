@@ -9,6 +9,7 @@ import aiohttp
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
+    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
@@ -181,7 +182,8 @@ def of_driver(operation: str, error: Exception) -> S3Error:
         return AccessDenied(operation, "NoCredentials")
     if isinstance(error, ConnectTimeoutError):
         return NotConnected(operation, "ConnectionFailed")
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, (HTTPClientError, EndpointConnectionError)):
+        # EndpointConnectionError is also what it makes of a connection that was cut.
         cause: Exception | None = error.kwargs.get("error")
         return of_trouble(operation, cause or error, sent=True)
     if isinstance(error, TimeoutError):
