@@ -32,11 +32,11 @@ async def checksum_of(views: Sequence[memoryview]) -> int:
     return await asyncio.to_thread(crc32c_of, views)
 
 
-def merged_from(pieces: Sequence[StoredPiece], filled: int, memory_start: int) -> tuple[int, int]:
-    """Where the next piece, which ends at `filled`, begins, and of which level it is: it is written *instead of* the
-    last one that a merge needs, as long as memory still has what the others hold."""
-    left = list(pieces)
-    start = left[-1].stop if left else filled
+def merged_from(fill: Fill, memory_start: int) -> tuple[int, int]:
+    """Where the next piece of a fill begins, and of which level it is: it is written *instead of* the last one that a
+    merge needs, as long as memory has what the others hold."""
+    left = list(fill.pieces)
+    start = fill.durable
     level = 0
     while True:
         run = 0

@@ -145,11 +145,11 @@ class Sender:
             fill: has bytes in memory that are not durable.
             whole_part: one piece for the whole part, if it can be had: it is copied to its number later.
         """
-        wanted = fill.start if whole_part else merged_from(fill.pieces, fill.filled, 0)[0]
+        wanted = fill.start if whole_part else merged_from(fill, 0)[0]
         if wanted < fill.memory_start:
             with contextlib.suppress(BytesMissing, S3Error):  # there is no need to merge now
                 await recall(self._bucket, self._shared.pool, fill, wanted)
-        start, level = merged_from(fill.pieces, fill.filled, fill.memory_start)
+        start, level = merged_from(fill, fill.memory_start)
         if whole_part and fill.memory_start == fill.start:
             start, level = fill.start, level + 1
         stop = fill.filled
