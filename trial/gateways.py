@@ -136,7 +136,7 @@ class Rclone(Gateway):
             f"--addr=127.0.0.1:{self.port}",
             f"--auth-key={ACCESS_KEY_ID},{SECRET_ACCESS_KEY}",
             f"--cache-dir={self.folder / 'cache'}",
-            "--dir-cache-time=0",
+            "--dir-cache-time=10ms",  # with 0 it cleans its cache in a busy loop, and calls wait for seconds
             "--config=",
             objects,
         ]
