@@ -228,12 +228,12 @@ async def _open(stores: Stores) -> None:
         stores.lock.acquire()
     try:
         await stores.uploads.open()
-        if stores.news is not None:
-            await stores.news.open()
+        for service in stores.services:
+            await service.open()
         await stores.blobs.open()
     except BaseException:
-        if stores.news is not None:
-            await stores.news.close()
+        for service in reversed(stores.services):
+            await service.close()
         await stores.uploads.close()
         if stores.lock is not None:
             stores.lock.release()
@@ -242,8 +242,8 @@ async def _open(stores: Stores) -> None:
 
 async def _close(stores: Stores) -> None:
     await stores.blobs.close()
-    if stores.news is not None:
-        await stores.news.close()
+    for service in reversed(stores.services):
+        await service.close()
     await stores.uploads.close()
     if stores.lock is not None:
         stores.lock.release()

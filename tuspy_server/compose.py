@@ -17,6 +17,8 @@ from tuspy_server.protocol.policy import Policy
 from tuspy_server.settings import Settings
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
 from tuspy_server.stores.folder_lock import FolderLock
+from tuspy_server.stores.postgres.options import PostgresOptions
+from tuspy_server.stores.postgres.stores import PostgresStores
 from tuspy_server.stores.sqlite.database import Database
 from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
@@ -32,16 +34,24 @@ DATABASE_NAME: Final = "tuspy.sqlite3"
 FILES_NAME: Final = "files"
 
 
-class News(Wakeup, Peers, Protocol):
-    """What processes tell each other. Opened after the rows, and closed before them."""
+class Service(Protocol):
+    """Something beside the stores that is opened after the rows, and closed before them."""
 
     async def open(self) -> None:
-        """Begin to listen."""
+        """Once, before it is used."""
         ...
 
     async def close(self) -> None:
-        """Listen no more."""
+        """May be called twice, and without `open`."""
         ...
+
+
+class News(Wakeup, Peers, Protocol):
+    """What processes tell each other."""
+
+
+class MissingExtra(Exception):
+    """The settings need packages that are not installed; the text says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +62,7 @@ class Stores:
         lock: guards a folder that only one process may use.
         assemblies: where `blobs` works on after the last byte of an upload.
         news: from other processes on the same rows; without it there are none.
+        services: what the stores use.
     """
 
     uploads: UploadStore
@@ -61,6 +72,7 @@ class Stores:
     lock: FolderLock | None = None
     assemblies: Assemblies | None = None
     news: News | None = None
+    services: Sequence[Service] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +88,108 @@ class Parts:
 
 
 def pick_stores(settings: Settings) -> Stores:
-    """SQLite and local files in one folder."""
-    durable = settings.durability == "disk"
-    clock = SystemClock()
+    """SQLite and local files in one folder; PostgreSQL and a bucket; or PostgreSQL and local files.
+
+    Raises:
+        MissingExtra: a bucket needs the extra `s3`.
+    """
     pool = PagePool(settings.pool_bytes)
-    database = Database(settings.data / DATABASE_NAME, durable=durable, deadline_seconds=settings.storage_seconds)
+    if settings.database_url is None:
+        clock = SystemClock()
+        database = Database(
+            settings.data / DATABASE_NAME,
+            durable=settings.durability == "disk",
+            deadline_seconds=settings.storage_seconds,
+        )
+        return Stores(
+            uploads=SqliteUploadStore(database, clock),
+            outbox=SqliteOutbox(database, clock),
+            blobs=_files(settings, pool),
+            pool=pool,
+            lock=FolderLock(settings.data),
+        )
+    rows = _postgres(settings, settings.database_url.get_secret_value())
+    if settings.s3_bucket is None:
+        return Stores(
+            uploads=rows.uploads,
+            outbox=rows.outbox,
+            blobs=_files(settings, pool),
+            pool=pool,
+            lock=FolderLock(settings.data),
+            news=rows.notifications,
+            services=(rows.notifications,),
+        )
+    client, blobs = _bucket(settings, settings.s3_bucket, pool)
     return Stores(
-        uploads=SqliteUploadStore(database, clock),
-        outbox=SqliteOutbox(database, clock),
-        blobs=FilesystemBlobStore(
-            settings.data / FILES_NAME, pool, durable=durable, deadline_seconds=settings.storage_seconds
-        ),
+        uploads=rows.uploads,
+        outbox=rows.outbox,
+        blobs=blobs,
         pool=pool,
-        lock=FolderLock(settings.data),
+        assemblies=rows.uploads,
+        news=rows.notifications,
+        services=(rows.notifications, client),
     )
+
+
+def _files(settings: Settings, pool: PagePool) -> FilesystemBlobStore:
+    return FilesystemBlobStore(
+        settings.data / FILES_NAME,
+        pool,
+        durable=settings.durability == "disk",
+        deadline_seconds=settings.storage_seconds,
+    )
+
+
+def _postgres(settings: Settings, url: str) -> PostgresStores:
+    listen_url = settings.database_listen_url
+    pooled = settings.database_pooling == "transaction"
+    return PostgresStores(
+        PostgresOptions(
+            url=url,
+            listen_url=None if listen_url is None else listen_url.get_secret_value(),
+            listens=listen_url is not None or not pooled,
+            connections=settings.database_connections,
+            call_seconds=settings.database_seconds,
+            prepared=not pooled,
+            node_seconds=settings.node_seconds,
+        )
+    )
+
+
+def _bucket(settings: Settings, bucket: str, pool: PagePool) -> tuple[Service, BlobStore]:
+    try:
+        # The extra is not installed everywhere.
+        from tuspy_server.stores.s3 import client as s3  # noqa: PLC0415
+        from tuspy_server.stores.s3 import keys, part_plan, store, values  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"s3_bucket needs {error.name}, which comes with the extra: tuspy-server[s3]") from error
+    client = s3.S3Client(
+        values.S3Options(
+            bucket=bucket,
+            endpoint_url=settings.s3_endpoint_url,
+            region=settings.s3_region,
+            addressing_style=settings.s3_addressing,
+            call_seconds=settings.storage_seconds,
+            attempt_seconds=settings.storage_seconds / 2,
+            slots=settings.s3_connections,
+            checksums=settings.s3_checksums,
+        )
+    )
+    most_part_bytes = settings.pool_bytes // 4
+    plan = part_plan.PartPlan(most_part_bytes=most_part_bytes)
+    if settings.s3_part_bytes is not None:
+        plan = part_plan.PartPlan(
+            part_bytes=settings.s3_part_bytes,
+            deferred_part_bytes=settings.s3_part_bytes,
+            most_part_bytes=most_part_bytes,
+        )
+    options = store.S3StoreOptions(
+        plan=plan,
+        keys=keys.Keys(settings.s3_key, settings.s3_prefix),
+        storage_seconds=2 * settings.storage_seconds,
+        link_seconds=round(settings.link_seconds),
+    )
+    return client, store.S3BlobStore(client, pool, options)
 
 
 def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, knows_all_hooks: bool = True) -> Parts:
