@@ -9,6 +9,7 @@ from tests.support.servers import (
     postgres_server,
     rclone,
     s3_bucket,
+    strict_process,
     strict_s3,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "postgres_server",
     "rclone",
     "s3_bucket",
+    "strict_process",
     "strict_s3",
 ]

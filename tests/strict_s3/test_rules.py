@@ -2,84 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 import json
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import google_crc32c
-import pytest
-from botocore.exceptions import ClientError
 
+from tests.strict_s3.uploading import SMALL, Upload, crc32c, get, md5, refused, sha256
 from tests.support.s3 import client
 from tests.support.strict_s3 import StrictS3
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
-
-SMALL = 64 << 10
-
-
-@pytest.fixture
-async def s3(strict_s3: StrictS3) -> AsyncIterator[S3Client]:
-    strict_s3.rules.minimum_part_bytes = SMALL
-    async with client(strict_s3.bucket) as made:
-        yield made
-
-
-def crc32c(body: bytes) -> str:
-    return base64.b64encode(google_crc32c.value(body).to_bytes(4, "big")).decode()
-
-
-def sha256(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
-
-
-def md5(body: bytes) -> str:
-    return base64.b64encode(hashlib.md5(body).digest()).decode()
-
-
-async def refused(call: Any) -> tuple[int, str]:
-    with pytest.raises(ClientError) as caught:
-        await call
-    answer = caught.value.response
-    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
-
-
-class Upload:
-    """One multipart upload."""
-
-    def __init__(self, s3: S3Client, bucket: str, key: str = "key") -> None:
-        self.s3 = s3
-        self.at: dict[str, Any] = {"Bucket": bucket, "Key": key}
-        self.etags: dict[int, str] = {}
-
-    async def begin(self, **more: Any) -> Upload:
-        self.at.pop("UploadId", None)
-        made = await self.s3.create_multipart_upload(**self.at, **more)
-        self.at["UploadId"] = made["UploadId"]
-        return self
-
-    async def part(self, number: int, body: bytes, **more: Any) -> str:
-        made = await self.s3.upload_part(**self.at, PartNumber=number, Body=body, **more)
-        self.etags[number] = made["ETag"]
-        return made["ETag"]
-
-    async def complete(self, *parts: dict[str, Any], **more: Any) -> Any:
-        listed: Any = list(parts) or [{"PartNumber": number, "ETag": etag} for number, etag in sorted(self.etags.items())]
-        return await self.s3.complete_multipart_upload(**self.at, MultipartUpload={"Parts": listed}, **more)
-
-
-@pytest.fixture
-def upload(s3: S3Client, strict_s3: StrictS3) -> Upload:
-    return Upload(s3, strict_s3.bucket.name)
-
-
-async def get(s3: S3Client, bucket: str, key: str = "key") -> bytes:
-    return await (await s3.get_object(Bucket=bucket, Key=key))["Body"].read()
 
 
 async def test_an_object_comes_back_with_all_that_it_was_put_with(s3: S3Client, strict_s3: StrictS3) -> None:

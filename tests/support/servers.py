@@ -11,6 +11,7 @@ from typing import Protocol
 import pytest
 
 from tests.support.strict_s3 import StrictS3
+from tests.support.strict_s3.remote import StrictProcess
 from trial import lifeline
 from trial.gateways import Bucket, Gateway, Moto, Rclone
 from trial.postgres import PostgresServer
@@ -102,6 +103,16 @@ async def strict_s3(s3_bucket: Bucket) -> AsyncIterator[StrictS3]:
     """The strict layer in front of that bucket, in the test's own loop."""
     async with StrictS3(s3_bucket) as strict:
         yield strict
+
+
+@pytest.fixture
+def strict_process(s3_bucket: Bucket, tmp_path: Path) -> Iterator[StrictProcess]:
+    """The strict layer in front of that bucket, in a process of its own."""
+    strict = StrictProcess(s3_bucket, tmp_path)
+    try:
+        yield strict.start()
+    finally:
+        strict.stop()
 
 
 def _running(gateway: Gateway) -> Iterator[Gateway]:

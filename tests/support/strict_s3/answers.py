@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from html import escape
 from typing import Final, TypeAlias
@@ -28,6 +28,8 @@ class Answer:
     """Of what the head says; None means the body's."""
 
     bytes_out: int = 0
+    close: Callable[[], None] = lambda: None
+    """Lets go of where the chunks come from."""
 
 
 def of_error(error: S3Error) -> Answer:

@@ -27,6 +27,10 @@ class Fault:
         """The bytes that came in, before they are checked."""
         return body
 
+    def stored(self, body: bytes) -> bytes:
+        """The bytes that were found good, before they are stored."""
+        return body
+
     def parts(self, numbers: list[int]) -> list[int]:
         """What ListParts lists."""
         return numbers
@@ -159,12 +163,16 @@ class ErrorInOk(Fault):
 
 @dataclass
 class FlipIn(Fault):
-    """One byte of the body is another one when it arrives (S14)."""
+    """One byte of the body is another one when it arrives; or when it is stored, with all checks passed (S14)."""
 
     offset: int = 0
+    checked: bool = False
 
     def body(self, body: bytes) -> bytes:
-        return flipped(body, self.offset)
+        return body if self.checked else flipped(body, self.offset)
+
+    def stored(self, body: bytes) -> bytes:
+        return flipped(body, self.offset) if self.checked else body
 
 
 @dataclass
@@ -231,9 +239,9 @@ def flipped(body: bytes, offset: int) -> bytes:
     return body[:offset] + bytes([body[offset] ^ 0xFF]) + body[offset + 1 :]
 
 
-async def _chunks_of(answer: Answer) -> AsyncIterator[bytes]:
-    if answer.chunks is None:
-        yield answer.body
-        return
-    async for chunk in answer.chunks:
-        yield chunk
+def _chunks_of(answer: Answer) -> AsyncIterator[bytes]:
+    return _once(answer.body) if answer.chunks is None else answer.chunks
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body

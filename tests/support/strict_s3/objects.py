@@ -113,6 +113,7 @@ class Objects:
             response.release()
         else:
             answer.chunks = response.content.iter_any()
+            answer.close = response.close
         return answer
 
     def _told(self, call: Call, attributes: Attributes) -> dict[str, str]:

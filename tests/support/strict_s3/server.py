@@ -118,11 +118,15 @@ class StrictS3(Plan):
         faults: list[Fault] = []
         try:
             answer = await self._answered(request, target, headers, logged, faults)
-            for fault in faults:
-                answer = fault.answer(answer)
-            logged.status = answer.status
-            response = await self._send(request, answer)
-            logged.bytes_out = answer.bytes_out
+            close = answer.close
+            try:
+                for fault in faults:
+                    answer = fault.answer(answer)
+                logged.status = answer.status
+                response = await self._send(request, answer)
+            finally:
+                logged.bytes_out = answer.bytes_out
+                close()
         except (Cut, ConnectionError, ClientPayloadError):
             logged.status = 0
             if request.transport is not None:
@@ -167,10 +171,16 @@ class StrictS3(Plan):
         # Complete sends the checksum of an object, not of its own body.
         fields = {} if call.operation == "CompleteMultipartUpload" else {**call.headers, **trailers}
         checksums = await asyncio.to_thread(bodies.compare, body, fields, checksums=keeps)
+        for fault in faults:
+            body = fault.stored(body)
         await _pass(faults, "before_apply", call)
         self._weigh(call, len(body))
         answer = await handler(Received(call=call, body=body, checksums=checksums, faults=faults))
-        await _pass(faults, "after_apply", call)
+        try:
+            await _pass(faults, "after_apply", call)
+        except BaseException:
+            answer.close()
+            raise
         return answer
 
     @staticmethod
