@@ -53,7 +53,7 @@ async def test_rclone(client: S3Client) -> None:
     assert capabilities.checks_etags
     assert capabilities.lists_multiparts
     assert capabilities.keeps_metadata
-    assert capabilities.lifecycle is None
+    assert capabilities.lifecycle == Lifecycle(abort_days=None)
     assert any("If-None-Match" in sentence for sentence in sentences(capabilities, "warning"))
     assert any("UploadPartCopy" in sentence for sentence in sentences(capabilities, "note"))
 

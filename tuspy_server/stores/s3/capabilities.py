@@ -6,6 +6,7 @@ not been seen to work and, where it is a safeguard, seen to refuse.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -78,8 +79,10 @@ async def probe(bucket: Bucket, prefix: str = "tmp/probe/") -> Capabilities:
     if left is not None:
         findings.append(Finding("error", _trouble("delete what it wrote", left)))
     facts = prober.facts
-    lifecycle = await bucket.lifecycle() if not findings else None
+    lifecycle: Lifecycle | None = None
     if not findings:
+        with suppress(S3Error):
+            lifecycle = await bucket.lifecycle()
         findings = _judged(facts, lifecycle, sent=sent)
     return Capabilities(
         stores=not any(finding.severity == "error" for finding in findings),
