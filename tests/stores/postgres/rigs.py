@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from tests.contracts.rig import ManualClock, StoreRig
+from tuspy_server.protocol.errors import TryLater
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.outbox import PostgresOutbox
@@ -27,7 +31,17 @@ AS 'SELECT instant FROM {SCHEMA}.test_clock';
 
 
 def with_schema(dsn: str, schema: str = SCHEMA) -> str:
-    return f"{dsn}?options=-csearch_path%3D{schema}%2Cpg_catalog"
+    return f"{dsn}?sslmode=disable&options=-csearch_path%3D{schema}%2Cpg_catalog"
+
+
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 15.0) -> None:
+    """Wait for it to be true; what passes meanwhile may be in trouble."""
+    async with asyncio.timeout(seconds):
+        while True:
+            with suppress(TryLater, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                if await condition():
+                    return
+            await asyncio.sleep(0.02)
 
 
 class ClockedPool(Pool):
@@ -68,6 +82,11 @@ class PostgresRig(StoreRig):
         super().__init__(clock)
         self.dsn = dsn
         self.options = PostgresOptions(url=with_schema(dsn), **options)
+        self._renew()
+
+    def go_through(self, dsn: str) -> None:
+        """The adapter's own connections; before the start."""
+        self.options = replace(self.options, url=with_schema(dsn))
         self._renew()
 
     def _renew(self) -> None:
