@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import StreamWriter
 
 _OWN_WRITE_BYTES: Final = 16 << 10
-_TICKS: Final = 16
+_TICKS: Final = 4
 
 
 class PagesBody(aiohttp.Payload):
@@ -31,7 +31,7 @@ class PagesBody(aiohttp.Payload):
         super().__init__(views, content_type=None)
         self._views = views
         self._size = self._total = sum(map(len, views))
-        self._writer: StreamWriter | None = None
+        self._transport: asyncio.Transport | None = None
         self.sent = False
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -41,11 +41,12 @@ class PagesBody(aiohttp.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send all views. aiohttp repeats a PUT by itself where a kept connection turns out dead: not with this body,
         because repetitions are counted, and some calls must not be repeated."""
-        if self._writer is not None:
+        if self._transport is not None:
             raise ConnectionResetError("the body has been sent before")
         if not isinstance(writer, StreamWriter):
             raise TypeError("the writer of another aiohttp")
-        self._writer = writer
+        # Kept, because aiohttp forgets it when it closes a connection; and closing sends what is held to the last byte.
+        self._transport = writer.transport
         if self._total > _OWN_WRITE_BYTES:
             writer.send_headers()  # else aiohttp joins them with the first view
         last = len(self._views) - 1
@@ -62,17 +63,18 @@ class PagesBody(aiohttp.Payload):
     @property
     def is_held(self) -> bool:
         """Whether the transport may still hold views."""
-        transport = self._writer.transport if self._writer is not None else None
-        return transport is not None and (not self.sent or transport.get_write_buffer_size() > 0)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return transport is not None
+        return not self.sent or transport.get_write_buffer_size() > 0
 
     async def abandon(self) -> None:
         """Break the connection and return when no view is held any more; also while being cancelled."""
+        if self._transport is None:
+            return
+        self._transport.abort()
         cancelled: asyncio.CancelledError | None = None
-        for _ in range(_TICKS):
-            transport = self._writer.transport if self._writer is not None else None
-            if transport is None:
-                break  # the connection is lost, and its buffers with it
-            transport.abort()
+        for _ in range(_TICKS):  # the buffers go in the loop's next round, those under TLS a few later
             try:
                 await asyncio.sleep(0)
             except asyncio.CancelledError as error:
