@@ -10,13 +10,16 @@ NODE_STAMPS := $(NODE_FOLDERS:%=.make/%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long test-all soak bench lint format lock clean FORCE
+.PHONY: help serve serve-s3 test test-long test-all soak bench lint format lock clean FORCE
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 serve: .make/server ## Serve http://127.0.0.1:8080/files/ on ./data (PORT= and DATA= change both)
 	@exec $(BIN)/tuspy-server $(if $(PORT),--port '$(PORT)') $(if $(DATA),--data '$(DATA)')
+
+serve-s3: .make/trial ## Serve the same on a PostgreSQL and an S3 gateway of its own, in ./data-s3 (PORT= and DATA=)
+	@exec $(BIN)/python -m trial $(if $(PORT),--port '$(PORT)') $(if $(DATA),--data '$(DATA)')
 
 test: .make/test $(NODE_STAMPS) ## Run the tests, but the long ones (ARGS= goes to pytest)
 	$(BIN)/python -m pytest -m "not long and not soak" $(ARGS)
@@ -54,7 +57,7 @@ lock: $(BIN)/python ## Make requirements/ anew from pyproject.toml (UPGRADE=1 mo
 	$(COMPILE) -o requirements/test.txt -c requirements/server.txt -c requirements/s3.txt --group test
 	$(COMPILE) -o requirements/lint.txt -c requirements/server.txt -c requirements/s3.txt -c requirements/test.txt --group lint
 
-clean: ## Remove what make has set up; ./data stays
+clean: ## Remove what make has set up; ./data and ./data-s3 stay
 	rm -rf .make $(VENV) $(NODE_FOLDERS:%=%/node_modules)
 
 # Set-up, each step once for each state of its lock file.
@@ -70,6 +73,10 @@ $(BIN)/python:
 
 .make/s3: requirements/s3.txt .make/server
 	$(HASHED) -r requirements/s3.txt
+	@mkdir -p $(@D) && touch $@
+
+.make/trial: requirements/trial.txt .make/s3
+	$(HASHED) -r requirements/trial.txt
 	@mkdir -p $(@D) && touch $@
 
 .make/test: requirements/test.txt .make/s3

@@ -14,12 +14,14 @@ import asyncpg
 import psutil
 import pytest
 
-from tests.support.process import REPOSITORY, wait_for
+from tests.support.client import make_bytes, request
+from tests.support.process import REPOSITORY, free_port, wait_for
 from tests.support.s3 import client
 from trial.gateways import Bucket, Gateway, Rclone
 from trial.postgres import PostgresServer, Stop
-from trial.processes import ServerTrouble
+from trial.processes import Child, ServerTrouble
 
+OCTETS = {"Content-Type": "application/offset+octet-stream"}
 START_ALL = """
 import sys
 from pathlib import Path
@@ -105,6 +107,36 @@ def test_servers_end_with_their_starter(folder: Path, end: str) -> None:
         starter.wait(30)
         assert len(pids) == 2
         wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids), "the servers end", 20)
+
+
+def test_make_serve_s3_keeps_uploads_across_a_restart_and_ends_as_a_whole(folder: Path) -> None:
+    """The server's own end is in order, by either signal; afterwards nothing of the three runs."""
+    port, body = free_port(), make_bytes(9 << 20, seed=1)
+    command = [sys.executable, "-m", "trial", "--port", str(port), "--data", str(folder / "data")]
+    location = ""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        trial = Child(command, folder / "log", folder=REPOSITORY)
+        try:
+            trial.wait_until(lambda: _is_ready(port))
+            children = psutil.Process(trial.pid).children(recursive=True)
+            if not location:
+                made = request(
+                    "POST", f"http://127.0.0.1:{port}/files/", OCTETS | {"Upload-Length": str(len(body))}, body
+                )
+                assert made.status == 201, made
+                location = made.fields["location"]
+            assert request("GET", location, tus=False).body == body
+        finally:
+            code = trial.end(number)
+        assert (code, len(children) >= 3) == (0, True), trial.log_tail()
+        wait_for(lambda: not any(child.is_running() for child in children), "all three have ended")  # noqa: B023
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        return request("GET", f"http://127.0.0.1:{port}/readyz", tus=False).status == 200
+    except OSError:
+        return False
 
 
 async def test_each_test_gets_an_empty_database_without_strange_sessions(postgres_dsn: str) -> None:

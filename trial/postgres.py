@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Self
@@ -177,6 +178,12 @@ class PostgresServer:
     def create_database(self, name: str) -> str:
         """Its DSN."""
         self.run(f'CREATE DATABASE "{name}"')
+        return self.dsn(name)
+
+    def ensure_database(self, name: str) -> str:
+        """Its DSN; it is made if it is not there."""
+        with suppress(asyncpg.DuplicateDatabaseError):
+            self.create_database(name)
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
