@@ -60,6 +60,8 @@ class Disk:
         if flags & os.O_CREAT and name not in self._names:
             self._names.add(name)
             self._files[name] = _File()
+        if flags & os.O_TRUNC:
+            self._files[name].current.clear()
 
     def _before_close(self, descriptor: int) -> None:
         self._descriptors.pop(descriptor, None)

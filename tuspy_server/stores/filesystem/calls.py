@@ -89,8 +89,9 @@ def open_at(path: Path, upload_offset: int) -> int:
     Raises:
         FileNotFoundError: fewer bytes are there than the offset counts.
     """
-    create = 0 if upload_offset else os.O_CREAT
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+    if not upload_offset:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         stored_bytes = os.fstat(descriptor).st_size
         if stored_bytes < upload_offset:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,6 +18,7 @@ from tuspy_server.pages import PagePool
 from tuspy_server.ports import Assembly, Claimed, Cleanup
 from tuspy_server.protocol.errors import BytesMissing, StorageFault
 from tuspy_server.stores.filesystem import calls
+from tuspy_server.stores.filesystem.threads import StorageThreads
 from tuspy_server.stores.filesystem.writer import FileWriter
 
 READ_BYTES: Final = 256 << 10
@@ -36,7 +36,7 @@ class FilesystemBlobStore:
         self._pool = pool
         self._durable = durable
         self._deadline_seconds = deadline_seconds
-        self._executor = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="tuspy-files")
+        self._executor = StorageThreads(STORAGE_THREADS, "tuspy-files")
         self._writers: WeakValueDictionary[str, FileWriter] = WeakValueDictionary()
 
     async def open(self) -> None:

@@ -7,8 +7,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from tuspy_server.pages import LARGE_PAGE_BYTES, SMALL_PAGE_BYTES, PagePool
 from tuspy_server.ports import Stored
 from tuspy_server.protocol.errors import BytesMissing, StorageFault, StorageFull, TusError, WriterFenced
 from tuspy_server.stores.filesystem import calls
+from tuspy_server.stores.filesystem.threads import StorageThreads
 
 MOST_PAGES: Final = 2
 """One fills while the other is written."""
@@ -46,7 +47,7 @@ class FileWriter:
         folder: calls.Folder,
         upload_offset: int,
         pool: PagePool,
-        executor: Executor,
+        executor: StorageThreads,
         durable: bool,
         deadline_seconds: float,
     ) -> None:
@@ -247,7 +248,7 @@ class FileWriter:
 
     def _start(self, function: Callable[[int], None]) -> asyncio.Future[None]:
         self._running_calls += 1
-        return asyncio.get_running_loop().run_in_executor(self._executor, self._run, function)
+        return self._executor.run(partial(self._run, function))
 
     def _run(self, function: Callable[[int], None]) -> None:
         """In a thread: open the file where that is still to be done, and call."""
@@ -274,15 +275,26 @@ class FileWriter:
                 waiter.set_result(None)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        late = False
+
+        def be_late() -> None:
+            nonlocal late
+            late = True
+            self._wake()
+
+        # A bare timer: `asyncio.timeout` costs several times as much, and this waits for every call of every body.
+        timer = loop.call_later(self._deadline_seconds, be_late)
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                while not condition():
-                    waiter = asyncio.get_running_loop().create_future()
-                    self._waiters.append(waiter)
-                    await waiter
-        except TimeoutError as error:
-            self._fail(StorageFault())
-            raise StorageFault from error
+            while not condition():
+                if late:
+                    self._fail(StorageFault())
+                    raise StorageFault
+                waiter = loop.create_future()
+                self._waiters.append(waiter)
+                await waiter
+        finally:
+            timer.cancel()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
