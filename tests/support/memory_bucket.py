@@ -178,9 +178,11 @@ class MemoryBucket:
         if kind == "refuse" and error is not None:
             raise error
         if kind == "hold":
-            rule._effects.append(effect)
-            await rule._open.wait()
-            rule._effects.remove(effect)
+            try:
+                await rule._open.wait()
+            except asyncio.CancelledError:
+                rule._effects.append(effect)  # the caller has gone; the request is on its way all the same
+                raise
             return effect()
         if kind == "late":
             rule._effects.append(effect)

@@ -45,6 +45,18 @@ class Writing:
     writer: S3Writer
     uncommitted: Stored = field(default_factory=lambda: Stored(upload_offset=0))
     wanted: bool = False
+    received: bytearray = field(default_factory=bytearray)
+
+    def __post_init__(self) -> None:
+        self.start = self.upload.upload_offset
+
+    def _note(self, upload_offset: int) -> None:
+        """The row has counted them."""
+        before = self.site.counted.get(self.upload.id, b"")
+        if upload_offset > len(before):
+            assert len(before) >= self.start
+            received = bytes(self.received)[: upload_offset - self.start]
+            self.site.counted[self.upload.id] = before[: self.start] + received
 
     async def put(self, content: bytes | memoryview, most: int = 1 << 30) -> None:
         """Advance by the content; commits where the writer wants that."""
@@ -54,6 +66,7 @@ class Writing:
             count = min(len(buffer), len(left), most)
             buffer[:count] = left[:count]
             self.writer.advance(count)
+            self.received += left[:count]
             left = left[count:]
             if self.wanted:
                 await self.commit()
@@ -72,6 +85,7 @@ class Writing:
         visible = offset if length is None else min(offset, max(length - 1, self.upload.upload_offset))
         row = await self.site.rows.commit(self._draft(max(visible, self.upload.upload_offset), release=release))
         if row is not None:
+            self._note(row.upload_offset)
             self.upload = replace(row, upload_length=length)
             self.uncommitted = Stored(upload_offset=offset)
             self.writer.counted(row.upload_offset)
@@ -110,11 +124,16 @@ class Writing:
             if stored.etag is None:
                 whole = replace(self._draft(max(length - 1, 0), release=False), upload_length=length)
                 row = await rows.complete(whole)
-                assert row is not None
+                if row is None:
+                    return None
+                self._note(length)
                 etag = await self.node.blobs.assemble(row, await rows.assembly(row.id))
                 self.uncommitted = Stored(upload_offset=length, etag=etag)
             draft_of = replace(self._draft(length, release=True), upload_length=length)
-            return await rows.finish(draft_of, draft(EventType.FINISHED, self.upload.id))
+            row = await rows.finish(draft_of, draft(EventType.FINISHED, self.upload.id))
+            if row is not None:
+                self._note(length)
+            return row
         finally:
             self.writer.close()
 
@@ -141,6 +160,7 @@ class Site:
         self._wait_seconds = wait_seconds
         self._storage_seconds = storage_seconds
         self.nodes: list[Node] = []
+        self.counted: dict[str, bytes] = {}
         self.node = self.add_node()
 
     def add_node(self, pool_bytes: int | None = None) -> Node:
@@ -216,6 +236,25 @@ class Site:
         row = await (writing.finish() if whole else writing.leave())
         assert row is not None
         return row
+
+    async def reassemble(self, upload_id: str, node: Node | None = None) -> Upload:
+        """What a sweeper does with an upload whose finisher is gone."""
+        row = await self.row(upload_id)
+        etag = await (node or self.node).blobs.assemble(row, await self.rows.assembly(upload_id))
+        assert row.upload_length is not None
+        assert row.writer is not None
+        finish = Commit(
+            upload_id=upload_id,
+            writer=row.writer,
+            upload_offset=row.upload_length,
+            upload_length=None,
+            release=True,
+            lifetime=None,
+            stored=Stored(upload_offset=row.upload_length, etag=etag),
+        )
+        done = await self.rows.finish(finish, draft(EventType.FINISHED, upload_id))
+        assert done is not None
+        return done
 
     async def read(self, upload_id: str) -> bytes:
         row = await self.row(upload_id)
