@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
@@ -57,7 +58,7 @@ class Upstream:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: bytes | AsyncIterator[bytes] | None = None,
+        body: io.BytesIO | AsyncIterator[bytes] | None = None,
     ) -> aiohttp.ClientResponse:
         """The answer, whose body is to be read or released.
 
@@ -96,7 +97,8 @@ class Upstream:
     ) -> None:
         """Replaces whatever is there."""
         sized = {**headers, "content-length": str(length)}
-        async with await self.open("PUT", bucket, key, headers=sized, body=body) as response:
+        sent = io.BytesIO(body) if isinstance(body, bytes) else body  # aiohttp warns of large bytes
+        async with await self.open("PUT", bucket, key, headers=sized, body=sent) as response:
             await _must_be_fine(response)
 
     async def delete(self, bucket: str, key: str) -> None:
