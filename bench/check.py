@@ -74,8 +74,7 @@ def _object(server: Server, objects: dict[str, S3Object], name: str) -> tuple[st
     if server.stored_key is not None:
         key = server.stored_key(name)
         return (key, objects[key]) if key in objects else None
-    # A finished upload has one object: what was kept apart until then may still wait for its deletion.
-    found = [(key, row) for key, row in objects.items() if name in key and not key.startswith("tmp/")]
+    found = [(key, row) for key, row in objects.items() if name in key]
     return found[0] if len(found) == 1 else None
 
 

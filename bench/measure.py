@@ -85,6 +85,8 @@ def _measure(running: Running, below: Services, shape: Shape, repeat: int, sourc
     counts_before, usage_before = _own_counts(running), running.usage()
     below_before, machine_before = below.cpu_seconds, machine_cpu_seconds()
     done = load.run(running.port, source, parts(running, shape, targets), shape.limit_seconds)
+    if below.s3 is not None:
+        below.s3.settle()
     machine_cpu, usage, counts = machine_cpu_seconds() - machine_before, running.usage(), _own_counts(running)
     s3_cpu, postgres_cpu = (now - before for now, before in zip(below.cpu_seconds, below_before, strict=True))
     s3_counts = below.s3.counts() if below.s3 else None

@@ -94,7 +94,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statements:
-    """SQL statements of one server for one upload, by their first word, as PostgreSQL logs them."""
+    """SQL statements of one server for one upload, by what they do, as PostgreSQL logs them."""
 
     server: str
     shape: str

@@ -17,6 +17,7 @@ def shapes(size: Size) -> list[Shape]:
 
 def _fast(pick: Pick) -> list[Shape]:
     one, many, uploads, connections = pick(12, 1024) * MEBIBYTE, pick(1, 64) * MEBIBYTE, pick(4, 24), pick(2, 8)
+    hundred = pick(20, 100) * MEBIBYTE
     small = _small("s3", "s3-small", pick(4, 16), pick(32, 1000))
     return [
         _stream("s3", "s3-one", f"1 × {amount(one)}, one PATCH", one),
@@ -31,6 +32,7 @@ def _fast(pick: Pick) -> list[Shape]:
             name="s3-creation",
             title=f"1 KiB, creation-with-upload, {small.connections} at once",
             in_creation=True,
+            most_repeats=2,
         ),
         Shape(
             name="s3-head",
@@ -40,9 +42,10 @@ def _fast(pick: Pick) -> list[Shape]:
             unit=Unit.REQUESTS,
             connections=small.connections,
             heads=pick(64, 2000),
+            most_repeats=1,
         ),
-        _in_chunks("s3", "s3-chunks", pick(20, 100), repeats=2),
-        _stream("s3", "s3-hundred", f"{amount(pick(20, 100) * MEBIBYTE)}, one PATCH", pick(20, 100) * MEBIBYTE),
+        _in_chunks("s3", "s3-chunks", hundred, repeats=2),
+        dataclasses.replace(_stream("s3", "s3-hundred", f"{amount(hundred)}, one PATCH", hundred), most_repeats=2),
     ]
 
 
@@ -68,7 +71,7 @@ def _alone(size: Size, pick: Pick) -> list[Shape]:
         dataclasses.replace(eight, group="memory", connections=8, uploads=8, ours_only=True, most_repeats=1),
         slow,
         dataclasses.replace(fifteen, ours_only=True, most_repeats=1),
-        dataclasses.replace(_in_chunks("s3", "s3-many-chunks", 1024, repeats=1), ours_only=True),
+        dataclasses.replace(_in_chunks("s3", "s3-many-chunks", GIBIBYTE, repeats=1), ours_only=True),
     ]
 
 
@@ -80,7 +83,7 @@ def _late(pick: Pick) -> list[Shape]:
         dataclasses.replace(
             _stream("latency", "late-hundred", f"{amount(hundred)}, one PATCH", hundred), unit=Unit.TIME
         ),
-        dataclasses.replace(_in_chunks("latency", "late-chunks", pick(20, 100), repeats=2), unit=Unit.TIME),
+        dataclasses.replace(_in_chunks("latency", "late-chunks", hundred, repeats=1), unit=Unit.TIME),
         _stream("latency", "late-gibibyte", f"1 × {amount(gibibyte)}, one PATCH", gibibyte),
     ]
     late = [
@@ -93,7 +96,10 @@ def _late(pick: Pick) -> list[Shape]:
     ]
     return [
         *late,
-        *(dataclasses.replace(shape, ours_only=True, title=f"{shape.title}, no latency") for shape in twins),
+        *(
+            dataclasses.replace(shape, ours_only=True, title=f"{shape.title}, no latency", most_repeats=2)
+            for shape in twins
+        ),
     ]
 
 
@@ -110,9 +116,8 @@ def _stream(part: Part, name: str, title: str, upload_bytes: int) -> Shape:
     )
 
 
-def _in_chunks(part: Part, name: str, mebibytes: int, *, repeats: int) -> Shape:
-    title = f"{amount(mebibytes * MEBIBYTE)} in 1 MiB PATCHes"
-    whole = _stream(part, name, title, mebibytes * MEBIBYTE)
+def _in_chunks(part: Part, name: str, upload_bytes: int, *, repeats: int) -> Shape:
+    whole = _stream(part, name, f"{amount(upload_bytes)} in 1 MiB PATCHes", upload_bytes)
     return dataclasses.replace(whole, chunk_bytes=MEBIBYTE, most_repeats=repeats)
 
 

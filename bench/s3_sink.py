@@ -4,7 +4,7 @@ Raw HTTP/1.1 on uvloop in a process of its own; large bodies are received into o
 as little as can be. Run as `python -m bench.s3_sink PORT [--latency-ms MS]`; a bucket need not be made.
 
 `/-/counts` gives the counts; `/-/start?latency_ms=30` begins them anew and sets the latency; `/-/objects` describes
-what is stored. None of these is counted.
+what is stored, `/-/left?prefix=tmp/` how much of it has such a key. None of these is counted.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ class Sink:
                 return Reply()
             case "counts":
                 return Reply(body=json.dumps(self.counts()).encode())
+            case "left":
+                prefix = call.query.get("prefix", "")
+                return Reply(body=b"%d" % sum(key.startswith(prefix) for key in self.store.objects))
             case "objects":
                 return Reply(body=self.store.described())
             case _:

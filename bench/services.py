@@ -6,10 +6,12 @@ import contextlib
 import http.client
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Self
+from urllib.parse import quote
 
 import psutil
 
@@ -22,6 +24,11 @@ from trial.processes import ServerTrouble
 
 DATABASE: Final = "bench"
 CONTROL_SECONDS: Final = 30.0
+APART: Final = "tmp/"
+"""Where ours keeps pieces; no peer has such a prefix."""
+
+SETTLE_SECONDS: Final = 20.0
+SETTLE_STEP_SECONDS: Final = 0.02
 
 S3_SINK: Final = Server(
     name="s3 sink",
@@ -60,6 +67,18 @@ class S3:
         """All that are stored."""
         return {name: S3Object(**row) for name, row in json.loads(self._get("/-/objects")).items()}
 
+    def settle(self) -> None:
+        """Wait until what the server keeps apart during uploads is deleted: that is a part of what they cost.
+
+        Raises:
+            Broken: it is not.
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while int(self._get(f"/-/left?prefix={quote(APART)}")):
+            if time.monotonic() > deadline:
+                raise Broken(f"objects below {APART} are left after {SETTLE_SECONDS:g} s")
+            time.sleep(SETTLE_STEP_SECONDS)
+
     def read(self, key: str) -> bytes:
         """Of an object that is kept; it counts."""
         return self._get(f"/{BUCKET}/{key}")
@@ -91,6 +110,7 @@ class Postgres:
     def __enter__(self) -> Self:
         try:
             self._server.start()
+            self._server.create_database(DATABASE)
         except ServerTrouble as error:
             raise Broken(str(error)) from error
         return self
@@ -100,20 +120,14 @@ class Postgres:
 
     def database(self, *, log_statements: bool = False) -> str:
         """URL of an empty one; what the last one left is on the disk when it is returned."""
-        self.drop()
-        self._server.create_database(DATABASE)
-        if log_statements:
-            self._server.run(f"ALTER DATABASE {DATABASE} SET log_statement = 'all'")
-        self._server.run("CHECKPOINT")
+        self._server.empty_database(DATABASE)
+        logged = "SET log_statement = 'all'" if log_statements else "RESET log_statement"
+        self._server.run(f"ALTER DATABASE {DATABASE} {logged}", "CHECKPOINT")
         return self._server.dsn(DATABASE)
 
     def run(self, *statements: str) -> None:
         """In the database."""
         self._server.run(*statements, database=DATABASE)
-
-    def drop(self) -> None:
-        """Let it go."""
-        self._server.drop_database(DATABASE)
 
     @property
     def log_path(self) -> Path:
@@ -154,7 +168,5 @@ def services(
             raise Broken("PostgreSQL does not run here")
         database, url = postgres, postgres.database(log_statements=log_statements)
     with contextlib.ExitStack() as stack:
-        if database is not None:
-            stack.callback(database.drop)
         s3 = S3(stack.enter_context(Running(S3_SINK, folder / "s3"))) if server.store == "s3" else None
         yield Services(s3, database, url)

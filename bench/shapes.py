@@ -132,6 +132,7 @@ def _streams(pick: Pick) -> list[Shape]:
             uploads=1,
             upload_bytes=chunked,
             chunk_bytes=chunk,
+            most_repeats=2,
         ),
     ]
 
@@ -155,6 +156,7 @@ def _small(pick: Pick) -> list[Shape]:
             connections=connections,
             uploads=uploads,
             in_creation=True,
+            most_repeats=2,
         ),
         Shape(
             name="head",
@@ -163,6 +165,7 @@ def _small(pick: Pick) -> list[Shape]:
             unit=Unit.REQUESTS,
             connections=connections,
             heads=heads,
+            most_repeats=2,
         ),
     ]
 
@@ -207,7 +210,7 @@ def _growth(size: Size, pick: Pick) -> list[Shape]:
     lengths: tuple[int, ...] = (64 * KIBIBYTE, MEBIBYTE)
     if size != "quick":
         lengths = (MEBIBYTE, 16 * MEBIBYTE, 128 * MEBIBYTE, GIBIBYTE, 4 * GIBIBYTE, 15 * GIBIBYTE)
-    counts = (1, 32) if size == "quick" else (1, 8, 64, 256, 1000)
+    counts = (1, 32) if size == "quick" else (1, 8, 64, 1000)
     by_size = [
         Shape(
             name=f"size-{amount(length).replace(' ', '')}",
@@ -220,7 +223,7 @@ def _growth(size: Size, pick: Pick) -> list[Shape]:
             uploads=max(1, min(64, pick(1, 128) * MEBIBYTE // length)),
             upload_bytes=length,
             ours_only=length > GIBIBYTE and size != "full",
-            most_repeats=1 if length > GIBIBYTE else 3,
+            most_repeats=1 if length > GIBIBYTE else 2,
         )
         for length in lengths
     ]
@@ -254,7 +257,7 @@ def _rows(pick: Pick) -> list[Shape]:
             chunk_bytes=KIBIBYTE,
             rows=rows,
             ours_only=True,
-            most_repeats=3,
+            most_repeats=2,
         )
         for name, rows in (("none", 0), ("many", pick(1000, 1_000_000)))
     ]

@@ -19,7 +19,11 @@ from bench.site import Server
 from bench.wire import Broken
 
 COUNTED: Final = ("s3-small", "s3-creation", "s3-hundred", "s3-chunks", "s3-head")
-STATEMENT: Final = re.compile(rb"LOG:  (?:statement|execute [^:]*): \s*(\w+)")
+STATEMENT: Final = re.compile(r"LOG:  (?:statement|execute [^:\n]*): (.*(?:\n\t.*)*)")
+"""Of the log: further lines of a statement begin with a tab."""
+
+COMMENT: Final = re.compile(r"--.*")
+CHANGES: Final = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
 
 
 def count(servers: Sequence[Server], place: Place, size: Size) -> list[Statements]:
@@ -45,7 +49,8 @@ def _count(server: Server, shape: Shape, place: Place) -> Statements | None:
                 log = below.postgres.log_path
                 before = log.stat().st_size
                 load.run(running.port, place.source, parts(running, shape, targets), FEW_SECONDS)
-                counts = parse(log.read_bytes()[before:])
+                below.s3.settle()
+                counts = parse(log.read_bytes()[before:].decode())
     except Broken:
         return None
     finally:
@@ -56,6 +61,16 @@ def _count(server: Server, shape: Shape, place: Place) -> Statements | None:
     )
 
 
-def parse(log: bytes) -> Counter[str]:
-    """Statements by their first word, of a log that `log_statement = 'all'` has written."""
-    return Counter(word.decode().upper() for word in STATEMENT.findall(log))
+def parse(log: str) -> Counter[str]:
+    """Statements by what they do, of a log that `log_statement = 'all'` has written."""
+    return Counter(_verb(COMMENT.sub("", text)) for text in STATEMENT.findall(log))
+
+
+def _verb(text: str) -> str:
+    words = text.split(None, 1)
+    verb = words[0].upper().rstrip(";") if words else "nothing"
+    if verb == "WITH":
+        # What it changes first is what it is for.
+        changes = CHANGES.search(text)
+        return changes[1] if changes else "SELECT"
+    return verb

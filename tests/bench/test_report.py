@@ -17,6 +17,7 @@ from bench.s3_servers import OURS_S3, TUS_NODE_S3
 from bench.s3_shapes import shapes
 from bench.servers import OURS, SINK, TUS_NODE
 from bench.shapes import GIBIBYTE, MEBIBYTE, Size
+from bench.statements import parse
 
 FULL = [shape for shape in shapes("full") if shape.part == "files"]
 
@@ -187,3 +188,17 @@ def test_every_shape_has_one_name() -> None:
     for size in get_args(Size):
         names = [shape.name for shape in shapes(size)]
         assert len(names) == len(set(names))
+
+
+def test_statements_are_read_from_the_log_of_postgresql() -> None:
+    """By what they do: comments are none, and a WITH is what it changes."""
+    log = """2026-01-01 00:00:00.000 UTC [7] LOG:  statement: BEGIN;
+2026-01-01 00:00:00.001 UTC [7] LOG:  execute __asyncpg_stmt_1__: -- Why: first of all
+\tWITH old AS (SELECT 1)
+\tUPDATE uploads SET writer = $1
+2026-01-01 00:00:00.001 UTC [7] DETAIL:  Parameters: $1 = 'INSERT'
+2026-01-01 00:00:00.002 UTC [7] LOG:  execute <unnamed>: SELECT pg_notify($1, $2)
+2026-01-01 00:00:00.003 UTC [7] LOG:  checkpoint starting: time
+2026-01-01 00:00:00.004 UTC [7] LOG:  statement: COMMIT
+"""
+    assert parse(log) == {"BEGIN": 1, "UPDATE": 1, "SELECT": 1, "COMMIT": 1}
