@@ -17,6 +17,7 @@ import pytest
 from tests.support.client import make_bytes, request
 from tests.support.process import REPOSITORY, free_port, wait_for
 from tests.support.s3 import client
+from tests.support.servers import MakeNginx
 from trial.gateways import Bucket, Gateway, Rclone
 from trial.postgres import PostgresServer, Stop
 from trial.processes import Child, ServerTrouble
@@ -41,11 +42,12 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-@pytest.fixture
-def own_postgres(folder: Path) -> Iterator[PostgresServer]:
-    """One that a test may kill."""
-    server = PostgresServer(folder / "postgres")
-    with ExitStack() as stack:
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[PostgresServer]:
+    """One that a test may kill, if it starts it again."""
+    with TemporaryDirectory(prefix="tuspy-trial-") as made, ExitStack() as stack:
+        Path(made).chmod(0o755)
+        server = PostgresServer(Path(made) / "postgres")
         stack.callback(server.stop)
         yield server.start()
 
@@ -60,7 +62,7 @@ async def _value(dsn: str, query: str) -> object:
 
 @pytest.mark.parametrize("how", [*Stop, None], ids=lambda how: "killed" if how is None else how.name)
 async def test_committed_rows_survive_every_end_of_postgres(own_postgres: PostgresServer, how: Stop | None) -> None:
-    own_postgres.run("CREATE TABLE kept AS SELECT 7 AS number")
+    own_postgres.run("DROP TABLE IF EXISTS kept", "CREATE TABLE kept AS SELECT 7 AS number")
     if how is None:
         own_postgres.kill()
     else:
@@ -79,7 +81,7 @@ async def test_postgres_starts_again_while_the_sessions_of_a_killed_one_go(own_p
 
 
 async def test_dsns_lead_to_a_schema_over_tcp_and_over_the_socket(own_postgres: PostgresServer) -> None:
-    own_postgres.run("CREATE SCHEMA apart")
+    own_postgres.run("CREATE SCHEMA IF NOT EXISTS apart")
     for socket in (False, True):
         assert await _value(own_postgres.dsn(schema="apart", socket=socket), "SELECT current_schema()") == "apart"
 
@@ -153,6 +155,31 @@ async def test_each_test_gets_an_empty_database_without_strange_sessions(postgre
 
 
 test_and_so_does_the_next = test_each_test_gets_an_empty_database_without_strange_sessions
+
+
+async def test_pgbouncer_pools_transactions(pooled_dsn: str, postgres_dsn: str) -> None:
+    """Two clients take turns on one session of the server, and prepared statements are not kept for them."""
+    connections = [await asyncpg.connect(pooled_dsn, timeout=30, statement_cache_size=0) for _ in range(2)]
+    try:
+        pids = {await connection.fetchval("SELECT pg_backend_pid()") for connection in connections}
+        assert len(pids) == 1
+        assert await connections[0].fetchval("SELECT current_database()") == postgres_dsn.rpartition("/")[2]
+    finally:
+        for connection in connections:
+            await connection.close()
+
+
+def test_nginx_passes_on_and_has_its_own_words(make_nginx: MakeNginx) -> None:
+    behind = make_nginx('location / { return 503 "behind"; }')
+    front = make_nginx(
+        f"location / {{ proxy_pass {behind.origin}; proxy_intercept_errors on; error_page 503 = @busy; }}"
+        'location @busy { return 423 "in front"; }'
+    )
+    assert request("GET", f"{behind.origin}/x").status == 503
+    answer = request("GET", f"{front.origin}/x")
+    assert (answer.status, answer.body) == (423, b"in front")
+    behind.stop()
+    assert request("GET", f"{front.origin}/x").status == 502
 
 
 async def test_a_bucket_takes_and_gives_an_object(s3_bucket: Bucket) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from tests.support.nginx import Nginx
+from tests.support.pgbouncer import PgBouncer
 from tests.support.strict_s3 import StrictS3
 from tests.support.strict_s3.remote import StrictProcess
 from trial import lifeline
@@ -71,6 +74,46 @@ def make_database(postgres_server: PostgresServer, empty_databases: list[str]) -
 def postgres_dsn(make_database: MakeDatabase) -> str:
     """An empty database."""
     return make_database()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """PgBouncer in transaction mode, in front of `postgres_server`."""
+    with tempfile.TemporaryDirectory(prefix="tuspy-pgbouncer-") as folder:
+        lifeline.remove_at_end(Path(folder))
+        Path(folder).chmod(0o755)
+        pooler = PgBouncer(Path(folder), postgres_server.port)
+        try:
+            yield pooler.start()
+        finally:
+            pooler.stop()
+
+
+@pytest.fixture
+def pooled_dsn(postgres_dsn: str, pgbouncer: PgBouncer) -> str:
+    """The database of `postgres_dsn`, through PgBouncer."""
+    return pgbouncer.dsn(postgres_dsn.rpartition("/")[2])
+
+
+class MakeNginx(Protocol):
+    """Starts an nginx with this in its server block, and this before that block."""
+
+    def __call__(self, server: str, *, http: str = "") -> Nginx: ...
+
+
+@pytest.fixture
+def make_nginx(tmp_path: Path) -> Iterator[MakeNginx]:
+    """nginx, for one test."""
+    with ExitStack() as stack:
+
+        def make(server: str, *, http: str = "") -> Nginx:
+            folder = tmp_path / f"nginx-{next(_numbers)}"
+            folder.mkdir()
+            nginx = Nginx(folder, server, http=http)
+            stack.callback(nginx.stop)
+            return nginx.start()
+
+        yield make
 
 
 @pytest.fixture(scope="session")
