@@ -21,6 +21,10 @@ from tuspy_server.stores.filesystem.threads import StorageThreads
 MOST_PAGES: Final = 2
 """One fills while the other is written."""
 
+WRITEBACK_BYTES: Final = 8 << 20
+"""After so many bytes the disk is told to begin with them: enough for large writes of its own, little to wait for at the
+end."""
+
 
 @dataclass(slots=True)
 class _Page:
@@ -57,6 +61,7 @@ class FileWriter:
         self._descriptor: int | None = None
         self._opening = threading.Lock()
         self._written_offset = upload_offset
+        self._begun_offset = upload_offset
         # Until the first sync, the name of a file that has no counted byte may not be durable.
         self._folder = folder if upload_offset == 0 else None
         self._pool = pool
@@ -207,8 +212,21 @@ class FileWriter:
         if not view:
             return
         self._writing = True
-        call = self._start(lambda descriptor: calls.write_at(descriptor, view, position))
+        call = self._start(self._writing_of(view, position))
         call.add_done_callback(lambda done: self._write_ended(done, page, len(view)))
+
+    def _writing_of(self, view: memoryview, position: int) -> Callable[[int], None]:
+        """The write; where enough has come since the last time, the disk begins with it."""
+        start, end = self._begun_offset, position + len(view)
+        if not self._durable or end - start < WRITEBACK_BYTES:
+            return lambda descriptor: calls.write_at(descriptor, view, position)
+        self._begun_offset = end
+
+        def write(descriptor: int) -> None:
+            calls.write_at(descriptor, view, position)
+            calls.start_writeback(descriptor, start, end - start)
+
+        return write
 
     def _write_ended(self, done: asyncio.Future[None], page: _Page, view_bytes: int) -> None:
         self._writing = False
