@@ -150,6 +150,7 @@ class Site:
         wait_seconds: float = 10,
         storage_seconds: float = 30,
         keys: Keys | None = None,
+        puts_single: bool = True,
     ) -> None:
         self.bucket = bucket
         self.clock = ManualClock()
@@ -159,6 +160,7 @@ class Site:
         self._pool_bytes = pool_bytes
         self._wait_seconds = wait_seconds
         self._storage_seconds = storage_seconds
+        self._puts_single = puts_single
         self.nodes: list[Node] = []
         self.counted: dict[str, bytes] = {}
         self.node = self.add_node()
@@ -169,7 +171,9 @@ class Site:
             part_bytes=self._part_bytes, deferred_part_bytes=2 * self._part_bytes, most_part_bytes=self._pool_bytes // 4
         )
         options = S3StoreOptions(plan=plan, keys=self.keys, storage_seconds=self._storage_seconds)
-        self.nodes.append(Node(S3BlobStore(self.bucket, pool, options, self.clock.now), pool))
+        blobs = S3BlobStore(self.bucket, pool, options, self.clock.now)
+        blobs._shared = replace(blobs._shared, puts_single=self._puts_single)
+        self.nodes.append(Node(blobs, pool))
         return self.nodes[-1]
 
     async def close(self) -> None:

@@ -21,16 +21,19 @@ SEEDS = 150
 class Machine:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.bucket = MemoryBucket(random_etags=self.chance.random() < 0.3, keeps_metadata=self.chance.random() < 0.9)
+        keeps_metadata = self.chance.random() < 0.8
+        self.bucket = MemoryBucket(random_etags=self.chance.random() < 0.3, keeps_metadata=keeps_metadata)
+        self.bucket.ignores_conditions = not keeps_metadata and self.chance.random() < 0.5
         self.site = Site(
             self.bucket,
             part_bytes=PART,
             pool_bytes=self.chance.choice([1, 2, 4, 16]) << 20,
             wait_seconds=0.05,
             storage_seconds=5,
+            puts_single=keeps_metadata,
         )
         self.site.add_node()
-        self.length = self.chance.choice([1, PART - 1, PART, PART + 1, 3 * PART, 7 * PART + 13, 11 * PART + 1])
+        self.length = self.chance.choice([0, 1, PART - 1, PART, PART + 1, 3 * PART, 7 * PART + 13, 11 * PART + 1])
         self.rules: list[Rule] = []
         self.paused: list[asyncio.Task[None]] = []
         self.upload_id = ""
@@ -51,9 +54,18 @@ class Machine:
         if self.chance.random() < 0.5:
             return
         operation = self.chance.choice(
-            ["PutObject", "UploadPart", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload"]
+            [
+                "PutObject",
+                "PutObject",
+                "UploadPart",
+                "UploadPart",
+                "UploadPartCopy",
+                "HeadObject",
+                "CreateMultipartUpload",
+                "CompleteMultipartUpload",
+            ]
         )
-        kind = self.chance.choice(["late", "late", "lost", "refuse", "hold"])
+        kind = self.chance.choice(["late", "late", "lost", "refuse", "hold", "hold"])
         make = getattr(self.bucket, kind)
         skipped = iter([False] * self.chance.randint(0, 2))
         self.rules.append(make(operation, matches=lambda _: next(skipped, True)))
@@ -155,8 +167,9 @@ class Machine:
         if row.status is UploadStatus.COMPLETING:
             row = await self.site.reassemble(row.id)
         assert row.status is UploadStatus.FINISHED
-        assert len(self.site.counted[row.id]) == self.length
-        assert await self.site.read(self.upload_id) == self.site.counted[row.id]
+        counted = self.site.counted.get(row.id, b"")
+        assert len(counted) == self.length
+        assert await self.site.read(self.upload_id) == counted
         await self.site.clean_later()
         assert self.bucket.objects.keys() == {f"uploads/{row.id}"}
         assert not self.bucket.multiparts

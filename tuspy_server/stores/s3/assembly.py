@@ -75,7 +75,7 @@ class Assembler:
         if self._multipart_id is None:
             headers = headers_of(self._upload, Marker(upload_id=self._upload.id))
             self._multipart_id = await self._bucket.create_multipart(self._key, headers)
-        numbers = range(1, part_count(self._length, self._part_bytes) + 1)
+        numbers = range(1, max(part_count(self._length, self._part_bytes), 1) + 1)  # no bytes: one part of none
         parts = dict(self._recorded)
         for part in parts.values():
             start, stop = part_range(part.part_number, self._part_bytes, self._length)
@@ -124,7 +124,7 @@ class Assembler:
     async def _put(self, number: int) -> StoredPart:
         start, stop = part_range(number, self._part_bytes, self._length)
         pieces = chain(self._pieces, start, stop)
-        if pieces[-1].stop != stop:
+        if pieces and pieces[-1].stop != stop:
             raise BytesMissing
         async with self._slots:
             if len(pieces) == 1:

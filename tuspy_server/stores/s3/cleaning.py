@@ -10,7 +10,7 @@ from tuspy_server.model import Placement, UploadStatus
 from tuspy_server.ports import Cleanup
 from tuspy_server.protocol.errors import StorageFault
 from tuspy_server.stores.s3.bucket import Bucket
-from tuspy_server.stores.s3.errors import NoSuchUpload
+from tuspy_server.stores.s3.errors import NoSuchUpload, NotSupported
 from tuspy_server.stores.s3.headers import marker_of
 from tuspy_server.stores.s3.keys import Keys
 
@@ -37,7 +37,7 @@ async def clean(bucket: Bucket, keys: Keys, cleanup: Cleanup, placement: Placeme
         await _abort(bucket, placement.key, placement.multipart_id)
     for _ in range(_ROUNDS):
         pieces = await bucket.list_objects(keys.pieces_prefix(upload.id))
-        multiparts = [found for found in await bucket.list_multiparts(placement.key) if found[0] == placement.key]
+        multiparts = await _multiparts(bucket, placement.key)
         if not pieces and not multiparts:
             break
         log.info("s3.leftovers.found", upload_id=upload.id, pieces=len(pieces), multiparts=len(multiparts))
@@ -48,6 +48,14 @@ async def clean(bucket: Bucket, keys: Keys, cleanup: Cleanup, placement: Placeme
         raise StorageFault
     if not finished:
         await _delete_object(bucket, placement.key, upload.id)
+
+
+async def _multiparts(bucket: Bucket, key: str) -> list[tuple[str, str]]:
+    try:
+        listed = await bucket.list_multiparts(key)
+    except NotSupported:  # the one that is recorded is all that is known
+        return []
+    return [found for found in listed if found[0] == key]
 
 
 async def _abort(bucket: Bucket, key: str, multipart_id: str) -> None:

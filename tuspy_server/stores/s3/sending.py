@@ -24,13 +24,21 @@ from tuspy_server.stores.s3.values import Doubt, ObjectHeaders
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What all writers of one store use. `storage_seconds`: how long any of them waits for what is under way."""
+    """What all writers of one store use.
+
+    Attributes:
+        storage_seconds: how long any of them waits for what is under way.
+        puts_single: whether an object of one part may be put by one call. Where the store obeys no conditions, or keeps
+            no metadata, such a call could come late and replace what a successor has finished; a multipart upload's
+            Complete is only ever called for what a commit has fixed.
+    """
 
     bucket: Bucket
     pool: PagePool
     keys: Keys
     cache: FillCache
     storage_seconds: float
+    puts_single: bool = True
 
 
 class Sender:

@@ -16,6 +16,7 @@ from tuspy_server.protocol.errors import BytesMissing, StorageFault
 from tuspy_server.stores.s3.assembly import Assembler
 from tuspy_server.stores.s3.bucket import Bucket
 from tuspy_server.stores.s3.cache import FillCache
+from tuspy_server.stores.s3.capabilities import Capabilities
 from tuspy_server.stores.s3.cleaning import clean
 from tuspy_server.stores.s3.crc import crc32c_of
 from tuspy_server.stores.s3.errors import NoSuchKey, ObjectChanged, S3Error, translate
@@ -72,8 +73,13 @@ class S3BlobStore:
         )
         self._writers: WeakValueDictionary[str, S3Writer] = WeakValueDictionary()
 
+    def adapt(self, capabilities: Capabilities) -> None:
+        """Do without what the store cannot do."""
+        fenced = capabilities.obeys_if_none_match and capabilities.obeys_if_match and capabilities.keeps_metadata
+        self._shared = replace(self._shared, puts_single=fenced)
+
     async def open(self) -> None:
-        """See the port. The bucket is looked at by `check`."""
+        """See the port. The bucket is looked at by `check`, and by whoever calls `adapt`."""
 
     async def close(self) -> None:
         """See the port."""

@@ -221,7 +221,7 @@ class S3Writer:
         self._line.length = self._offset
         fill = self._line.current
         fill.stop = min(fill.stop, self._offset)
-        if self._sender.multipart_id is None and fill.part_number == 1 and fill.waits:
+        if self._shared.puts_single and self._sender.multipart_id is None and fill.part_number == 1 and fill.waits:
             self._running.start(self._put(fill))
             await self._running.until(lambda: self._etag is not None or self._running.failure is not None)
             if self._etag is None:
