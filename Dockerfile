@@ -6,10 +6,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
 WORKDIR /src
 
 # The build's tools stay out of the environment that ships.
-COPY requirements/build.txt requirements/server.txt requirements/
+COPY requirements/build.txt requirements/s3.txt requirements/
 RUN python -m venv /build && /build/bin/python -m pip install --require-hashes -r requirements/build.txt
 RUN python -m venv /opt/tuspy-server \
-    && /opt/tuspy-server/bin/python -m pip install --require-hashes -r requirements/server.txt
+    && /opt/tuspy-server/bin/python -m pip install --require-hashes -r requirements/s3.txt
 
 COPY pyproject.toml README.md ./
 COPY tuspy_server tuspy_server
