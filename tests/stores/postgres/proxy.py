@@ -57,6 +57,7 @@ class PostgresProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted is closed in the loop's next round
 
     def cut(self) -> None:
         """Every connection, at once."""
@@ -68,16 +69,19 @@ class PostgresProxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        pair = {writer}
         try:
             server_reader, server_writer = await asyncio.open_connection(self._dsn.hostname, self._dsn.port)
-            pair = {writer, server_writer}
+            pair.add(server_writer)
             self._writers |= pair
             await asyncio.gather(self._up(reader, server_writer), self._down(server_reader, writer, pair))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self._tasks.discard(task)
-            writer.transport.abort()
+            for side in pair:
+                side.transport.abort()
+            self._writers -= pair
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while block := await reader.read(1 << 16):

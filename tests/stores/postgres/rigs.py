@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -117,3 +117,9 @@ class PostgresRig(StoreRig):
             return await connection.fetch(statement, *arguments)
         finally:
             await connection.close()
+
+
+class MakeRig(Protocol):
+    """Starts one more node; its connections go `through` another DSN where one is given."""
+
+    async def __call__(self, *, through: str | None = None, **options: Any) -> PostgresRig: ...

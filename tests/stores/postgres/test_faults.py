@@ -10,10 +10,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.contracts.rig import ManualClock
 from tests.contracts.rows import claimed, commit, create, event_types, finish
 from tests.stores.postgres.proxy import EXECUTED, PostgresProxy
-from tests.stores.postgres.rigs import PostgresRig, until, with_schema
+from tests.stores.postgres.rigs import MakeRig, PostgresRig, until, with_schema
 from trial.postgres import PostgresServer, Stop
 from trial.processes import free_port
 from tuspy_server.model import EventType, Upload, UploadStatus
@@ -39,13 +38,15 @@ async def locked(rig: PostgresRig, upload: Upload) -> AsyncIterator[asyncpg.Conn
 
 
 @pytest.fixture
-async def proxied(postgres_dsn: str) -> AsyncIterator[tuple[PostgresRig, PostgresProxy]]:
+async def proxy(postgres_dsn: str) -> AsyncIterator[PostgresProxy]:
     async with PostgresProxy(postgres_dsn) as proxy:
-        rig = PostgresRig(ManualClock(), postgres_dsn, connections=4, call_seconds=1.0, connect_seconds=1.0)
-        rig.go_through(proxy.dsn)
-        await rig.start()
-        yield rig, proxy
-        await rig.stop()
+        yield proxy
+
+
+@pytest.fixture
+async def proxied(proxy: PostgresProxy, make_rig: MakeRig) -> tuple[PostgresRig, PostgresProxy]:
+    rig = await make_rig(through=proxy.dsn, connections=4, call_seconds=1.0, connect_seconds=1.0)
+    return rig, proxy
 
 
 async def claims(rig: PostgresRig, row: Upload) -> Upload | None:
@@ -195,25 +196,27 @@ async def test_a_wrong_password_is_told_as_it_is(postgres_dsn: str) -> None:
         await pool.open()
 
 
-async def test_an_exhausted_pool_is_503_in_time(postgres_dsn: str) -> None:
+async def test_an_exhausted_pool_is_503_in_time(make_rig: MakeRig) -> None:
     """Fault B05."""
-    rig = PostgresRig(ManualClock(), postgres_dsn, connections=2, call_seconds=1.0)
-    await rig.start()
+    rig = await make_rig(connections=2, call_seconds=1.0)
     row = await claimed(rig.uploads, await create(rig.uploads))
-    async with locked(rig, row), asyncio.timeout(10):
+    async with locked(rig, row) as other, asyncio.timeout(10):
         held = [asyncio.create_task(rig.uploads.commit(commit(row, offset))) for offset in (1, 2)]
         waiting = [asyncio.create_task(rig.uploads.get(row.id)) for _ in range(20)]
         results = await asyncio.gather(*held, *waiting, return_exceptions=True)
+
+        async def are_taken_back() -> bool:
+            return await other.fetchval(WAITING) is None
+
+        await until(are_taken_back)
     assert {type(result) for result in results} == {StoreUnavailable}
-    assert await rig.uploads.get(row.id) == row, "the statements that were given up have been taken back"
+    assert await rig.uploads.get(row.id) == row
     assert await rig.uploads.commit(commit(row, 1)) is not None
-    await rig.stop()
 
 
-async def test_a_cancelled_call_leaves_no_broken_connection_and_no_open_transaction(postgres_dsn: str) -> None:
+async def test_a_cancelled_call_leaves_no_broken_connection_and_no_open_transaction(make_rig: MakeRig) -> None:
     """Fault B09, at every await of a commit."""
-    rig = PostgresRig(ManualClock(), postgres_dsn, connections=1)
-    await rig.start()
+    rig = await make_rig(connections=1)
     row = await claimed(rig.uploads, await create(rig.uploads, length=1000))
     pid = await rig.pool.fetch_value("SELECT pg_backend_pid()")
     cancelled = 0
@@ -234,13 +237,11 @@ async def test_a_cancelled_call_leaves_no_broken_connection_and_no_open_transact
         "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
     )
     assert open_ones == []
-    await rig.stop()
 
 
-async def test_a_call_that_is_cancelled_while_it_waits_for_a_connection_is_never_made(postgres_dsn: str) -> None:
+async def test_a_call_that_is_cancelled_while_it_waits_for_a_connection_is_never_made(make_rig: MakeRig) -> None:
     """Fault B09."""
-    rig = PostgresRig(ManualClock(), postgres_dsn, connections=1)
-    await rig.start()
+    rig = await make_rig(connections=1)
     row = await claimed(rig.uploads, await create(rig.uploads))
     async with locked(rig, row) as other:
         first = asyncio.create_task(rig.uploads.commit(commit(row, 1)))
@@ -253,14 +254,12 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_a_connection_is_never
     now = await rig.uploads.get(row.id)
     assert now is not None
     assert now.upload_offset == 1
-    await rig.stop()
 
 
-async def test_a_standby_that_was_the_primary_is_trouble_that_passes(postgres_dsn: str) -> None:
+async def test_a_standby_that_was_the_primary_is_trouble_that_passes(make_rig: MakeRig) -> None:
     """A failover: the server that still has our connections takes no writes any more."""
-    rig = PostgresRig(ManualClock(), postgres_dsn, connections=2)
-    await rig.start()
-    name = postgres_dsn.rpartition("/")[2]
+    rig = await make_rig(connections=2)
+    name = rig.dsn.rpartition("/")[2]
     await rig.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     await rig.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -270,9 +269,8 @@ async def test_a_standby_that_was_the_primary_is_trouble_that_passes(postgres_ds
         with pytest.raises(StoreUnavailable):
             await create(rig.uploads)
     finally:
-        connection = await asyncpg.connect(postgres_dsn)
+        connection = await asyncpg.connect(rig.dsn)
         await connection.execute("SET default_transaction_read_only = off")
         await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         await connection.close()
     await until(lambda: create(rig.uploads))
-    await rig.stop()

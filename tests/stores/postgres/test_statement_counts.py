@@ -9,9 +9,8 @@ import asyncpg
 import pytest
 
 from tests.contracts import assemblies, rows
-from tests.contracts.rig import ManualClock
 from tests.stores.postgres.proxy import PostgresProxy
-from tests.stores.postgres.rigs import PostgresRig
+from tests.stores.postgres.rigs import MakeRig, PostgresRig
 from tuspy_server.model import EventType, Upload
 from tuspy_server.ports import Commit, Stored
 
@@ -35,11 +34,9 @@ class Counted:
 
 
 @pytest.fixture
-async def counted(postgres_dsn: str) -> AsyncIterator[Counted]:
+async def counted(postgres_dsn: str, make_rig: MakeRig) -> AsyncIterator[Counted]:
     async with PostgresProxy(postgres_dsn) as proxy:
-        rig = PostgresRig(ManualClock(), postgres_dsn, connections=1, node_seconds=1000)
-        rig.go_through(proxy.dsn)
-        await rig.start()
+        rig = await make_rig(through=proxy.dsn, connections=1, node_seconds=1000)
         counted = Counted(rig, proxy)
 
         async def watch(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
@@ -47,7 +44,7 @@ async def counted(postgres_dsn: str) -> AsyncIterator[Counted]:
 
         await rig.pool.run(watch)
         yield counted
-        await rig.stop()
+        await rig.stop()  # before the proxy
 
 
 async def some_parts(rig: PostgresRig, count: int) -> Upload:
