@@ -17,7 +17,7 @@ from tuspy_server.stores.postgres.rows import lifetime, piece_columns, recording
 from tuspy_server.stores.postgres.schema import migrate, statements
 
 SQL: Final = statements()
-DEAD_BATCH: Final = 1000
+DEAD_BATCH: Final = 100
 
 
 class PostgresUploadStore(PostgresAssemblies):

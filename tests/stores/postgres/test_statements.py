@@ -1,0 +1,196 @@
+"""The statements against the table of states, their plans on large tables, and the migrations."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.contracts.rig import ManualClock
+from tests.stores.postgres.rigs import PostgresRig, with_schema
+from trial.postgres import PostgresServer
+from tuspy_server.model import GONE, TRANSITIONS, UploadStatus, sources_of
+from tuspy_server.stores.postgres.schema import migrations, statements
+from tuspy_server.stores.postgres.store import DEAD_BATCH
+
+SQL = statements()
+TARGETS = {
+    "complete": UploadStatus.COMPLETING,
+    "finish": UploadStatus.FINISHED,
+    "terminate": UploadStatus.TERMINATED,
+    "fail": UploadStatus.FAILED,
+    "expire": UploadStatus.EXPIRED,
+}
+SETS = re.compile(r"UPDATE uploads\s+SET(?:(?!WHERE)[^;])*?\bstatus = '(\w+)'")
+SCANS = {"count_by_status"}
+"""Those that read a whole index now and then."""
+
+LARGE = {"uploads", "parts", "pieces", "events", "deliveries"}
+HOUR = timedelta(hours=1)
+
+
+def statuses_in(text: str) -> set[UploadStatus]:
+    return {UploadStatus(word) for word in re.findall(r"'(\w+)'", text) if word in set(UploadStatus)}
+
+
+@pytest.mark.parametrize(("name", "target"), TARGETS.items())
+def test_a_statement_that_ends_an_upload_obeys_the_table_of_transitions(name: str, target: UploadStatus) -> None:
+    assert SETS.findall(SQL[name]) == [target]
+    [sources] = re.findall(r"status (?:=|IN) (\(?'[^)]*?'\)?)(?:\s+AND|\s+RETURNING)", SQL[name])
+    assert statuses_in(sources) == set(sources_of(target))
+
+
+@pytest.mark.parametrize("name", ["claim", "commit"])
+def test_only_an_uploading_row_takes_bytes(name: str) -> None:
+    assert statuses_in(SQL[name]) == {UploadStatus.UPLOADING}
+
+
+def test_what_is_purged_is_what_is_gone() -> None:
+    assert statuses_in(SQL["purge"]) == GONE
+
+
+def test_no_other_statement_sets_a_status() -> None:
+    assert {name for name, text in SQL.items() if SETS.search(text)} == set(TARGETS)
+    assert set(TARGETS.values()) | {UploadStatus.UPLOADING} == set(TRANSITIONS)
+
+
+def test_no_statement_relies_on_a_session() -> None:
+    """Fault B07."""
+    session = re.compile(
+        r"\bpg_(try_)?advisory_(un)?lock\b|\b(LISTEN|PREPARE|DECLARE \w+ CURSOR|TEMP|SET (LOCAL|SESSION))\b"
+    )
+    for text in [*SQL.values(), *(migration.script for migration in migrations())]:
+        assert not session.search(text)
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_all_times_are_the_databases() -> None:
+    """Fault B15. And `now()` is not qualified, so that tests can set it."""
+    for text in SQL.values():
+        assert not re.search(r"pg_catalog|clock_timestamp|current_timestamp|timeofday", text, re.IGNORECASE)
+
+
+# --- plans --------------------------------------------------------------------------------------------------------
+
+FILL = """
+INSERT INTO uploads (id, status, upload_offset, upload_length, writer, writer_node, created_at, expires_at, ended_at,
+                     object_key, part_bytes)
+SELECT lpad(to_hex(n), 32, '0'),
+       (ARRAY['finished', 'uploading', 'terminated', 'completing'])
+           [CASE WHEN n % 1000 = 0 THEN 4 WHEN n % 100 = 1 THEN 3 WHEN n % 10 = 2 THEN 2 ELSE 1 END],
+       CASE WHEN n % 1000 = 0 OR n % 100 = 1 OR n % 10 = 2 THEN 5 ELSE 10 END, 10,
+       CASE WHEN n % 1000 = 0 OR n % 200 = 2 THEN 'writer-' || n END,
+       CASE WHEN n % 1000 = 0 OR n % 10 = 2 THEN 'node-' || n % 7 END,
+       now() - n * interval '1 second', now() + (n % 1000) * interval '1 minute',
+       CASE WHEN n % 100 = 1 THEN now() - n * interval '1 second' END,
+       'objects/' || n, 5 << 20
+FROM generate_series(1, {rows}) AS n;
+INSERT INTO parts SELECT lpad(to_hex(n), 32, '0'), part, 5 << 20, 'etag', 1
+FROM generate_series(1, {rows}) AS n, generate_series(1, 2) AS part;
+INSERT INTO pieces SELECT lpad(to_hex(n), 32, '0'), 'tmp/' || n || '/' || piece, piece, piece + 1, 1, 0, piece < 3
+FROM generate_series(1, {rows}) AS n, generate_series(1, 2) AS piece;
+INSERT INTO events (id, type, upload_id, data, time, position)
+SELECT 'event-' || n, 'upload.created', lpad(to_hex(n), 32, '0'), '{{}}', now() - n * interval '1 second',
+       CASE WHEN n > 100 THEN n END
+FROM generate_series(1, {rows}) AS n;
+INSERT INTO deliveries (position, consumer, upload_id, status, attempts, due_at)
+SELECT n, 'a', lpad(to_hex(n), 32, '0'), CASE WHEN n % 100 = 0 THEN 'waiting' ELSE 'delivered' END, 1,
+       now() + (n % 100 - 50) * interval '1 second'
+FROM generate_series(101, {rows}) AS n;
+INSERT INTO cleanups SELECT lpad(to_hex(n), 32, '0'), 'terminated', now() FROM generate_series(1, 2000, 100) AS n;
+INSERT INTO nodes SELECT 'node-' || n, now() FROM generate_series(1, 3) AS n;
+"""
+
+SOME = "0" * 31 + "2"
+EVENT = ("event", "upload.finished", SOME, "{}")
+PARTS = ([1, 2], [5 << 20, 5 << 20], ["a", "b"], [1, 2])
+PIECES = ([0, 1], [1, 2], ["k1", "k2"], [1, 2], [0, 0])
+FENCED = (SOME, "writer-2", 6, None, False, None, None, *PARTS, *PIECES)
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "create": ("f" * 32, 10, None, None, "node", HOUR, HOUR, "key", 100, *EVENT),
+    "get": (SOME, "node", HOUR),
+    "claim": (SOME, "w", "node", 5, 1, None),
+    "commit": (*FENCED, True, HOUR, HOUR),
+    "complete": FENCED,
+    "finish": (SOME, "writer-2", 10, False, None, "etag", *EVENT, HOUR, *PIECES),
+    "terminate": (SOME, None, *EVENT, HOUR),
+    "fail": (SOME, "writer-2", *EVENT, HOUR),
+    "expired": (100,),
+    "expire": ([SOME], ["e"], ["upload.expired"], [SOME], ["{}"], HOUR),
+    "own_writers": ("node-2",),
+    "release_writers": ("node-2", ["writer-2"]),
+    "release_dead": ("node-2", HOUR, DEAD_BATCH),
+    "adopt": ("w", "node-2", None, ["writer-1000"], HOUR),
+    "tried": (SOME, "writer-2"),
+    "assembly": (SOME,),
+    "cleanups": (100,),
+    "cleanup": (SOME,),
+    "cleaned": ([SOME], ["terminated"]),
+    "purge": (30 * HOUR * 24, 30 * HOUR * 24, False, 100),
+    "beat": ("node-2", HOUR),
+    "stop_beating": ("node-2",),
+    "release_leases": (HOUR,),
+    "lease": (["a"], 10, HOUR, "node-2"),
+    "settle": (500, "a", "delivered", HOUR, None, 1),
+    "next_due": (["a"],),
+    "events_after": (1000, 100),
+    "relay": (["a"], ["upload.created"], 100),
+    "notify": ("channel", "payload"),
+}
+RELAYED = "SELECT events.id FROM events WHERE events.position IS NULL ORDER BY events.number LIMIT 100"
+
+
+@pytest.fixture(scope="module", params=[50_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def filled(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[tuple[str, int]]:
+    name = f"plans_{request.param}"
+    postgres_server.create_database(name)
+    yield postgres_server.dsn(name), request.param
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+async def connection(filled: tuple[str, int]) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    dsn, rows = filled
+    rig = PostgresRig(ManualClock(), dsn)
+    await rig.start()
+    try:
+        [first] = await rig.sql("SELECT EXISTS (SELECT FROM uploads) AS filled")
+        connection = await asyncpg.connect(with_schema(dsn), command_timeout=100)
+        if not first["filled"]:
+            await connection.execute(FILL.format(rows=rows))
+            await connection.execute("VACUUM ANALYZE")
+        yield connection
+        await connection.close()
+    finally:
+        await rig.stop()
+
+
+def scans_in(plan: dict[str, Any]) -> Iterator[str]:
+    if plan["Node Type"] == "Seq Scan" and plan["Relation Name"] in LARGE:
+        yield f"{plan['Relation Name']} {plan.get('Filter', '')}"
+    for below in plan.get("Plans", []):
+        yield from scans_in(below)
+
+
+async def test_every_hot_statement_uses_an_index(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """I12: what is fast with ten rows is fast with ten million. Both as planned for its values and for any."""
+    assert set(ARGUMENTS) | SCANS == set(SQL)
+    slow = {}
+    for name, arguments in [*ARGUMENTS.items(), ("relayed", ())]:
+        text = SQL.get(name, RELAYED)
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+                [row] = await connection.fetch(f"EXPLAIN (FORMAT JSON) {text}", *arguments)
+            [explained] = json.loads(row[0])
+            if scans := list(scans_in(explained["Plan"])):
+                slow[name, mode] = scans
+    assert not slow
