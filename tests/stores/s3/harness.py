@@ -52,11 +52,10 @@ class Writing:
 
     def _note(self, upload_offset: int) -> None:
         """The row has counted them."""
-        before = self.site.counted.get(self.upload.id, b"")
+        before = self.site.counted.setdefault(self.upload.id, bytearray())
         if upload_offset > len(before):
             assert len(before) >= self.start
-            received = bytes(self.received)[: upload_offset - self.start]
-            self.site.counted[self.upload.id] = before[: self.start] + received
+            before[self.start :] = memoryview(self.received)[: upload_offset - self.start]
 
     async def put(self, content: bytes | memoryview, most: int = 1 << 30) -> None:
         """Advance by the content; commits where the writer wants that."""
@@ -162,7 +161,7 @@ class Site:
         self._storage_seconds = storage_seconds
         self._puts_single = puts_single
         self.nodes: list[Node] = []
-        self.counted: dict[str, bytes] = {}
+        self.counted: dict[str, bytearray] = {}
         self.node = self.add_node()
 
     def add_node(self, pool_bytes: int | None = None) -> Node:

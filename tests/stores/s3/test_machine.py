@@ -167,7 +167,7 @@ class Machine:
         if row.status is UploadStatus.COMPLETING:
             row = await self.site.reassemble(row.id)
         assert row.status is UploadStatus.FINISHED
-        counted = self.site.counted.get(row.id, b"")
+        counted = self.site.counted.get(row.id, bytearray())
         assert len(counted) == self.length
         assert await self.site.read(self.upload_id) == counted
         await self.site.clean_later()

@@ -50,7 +50,7 @@ class S3Writer:
         self._counted = self._offset = upload.upload_offset
         self._line = Line(shared.pool, sender.part_bytes, upload.upload_length, upload.upload_offset, fill)
         self._running = Running(upload.id, shared.storage_seconds, self._task_ended)
-        self._next_page_bytes = SMALL_PAGE_BYTES
+        self._is_fast = False
         self._sending = 0
         self._flushing = 0
         self._finishing = False
@@ -81,11 +81,14 @@ class S3Writer:
             room = fill.room()
             if room is not None:
                 return room
-            pool = self._shared.pool
-            memory = pool.try_take(self._next_page_bytes) or await pool.take(SMALL_PAGE_BYTES)
-            # A client that fills one page is worth a large one.
-            self._next_page_bytes = LARGE_PAGE_BYTES
-            fill.add_page(memory)
+            fill.add_page(await self._page(fill.stop - fill.filled))
+
+    async def _page(self, missing_bytes: int) -> memoryview:
+        """A client that fills one page is worth a large one, unless little is missing."""
+        large = self._is_fast and missing_bytes > LARGE_PAGE_BYTES // 2
+        self._is_fast = True
+        pool = self._shared.pool
+        return pool.try_take(LARGE_PAGE_BYTES if large else SMALL_PAGE_BYTES) or await pool.take(SMALL_PAGE_BYTES)
 
     def advance(self, count: int) -> None:
         """See the port."""
