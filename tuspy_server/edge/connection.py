@@ -27,6 +27,7 @@ from tuspy_server.edge.options import EdgeOptions
 from tuspy_server.edge.received import Received
 from tuspy_server.edge.response import refusal
 from tuspy_server.edge.scope import Scopes
+from tuspy_server.edge.unread import Unread
 
 SCRATCH: Final = memoryview(bytearray(256 << 10))
 HEAD_SCRATCH: Final = SCRATCH[: 64 << 10]
@@ -67,6 +68,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._state = _State.HEAD
         self._transport: asyncio.Transport
         self._scopes: Scopes
+        self._unread: Unread
         self._received = Received(self._options.head_bytes)
         self._exchange: Exchange | None = None
         self._direct = self._paused = self._half_closed = self._stopping = False
@@ -80,6 +82,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """See asyncio."""
         self._transport = cast(asyncio.Transport, transport)
         self._scopes = Scopes(self._config, self._app_state, self._transport)
+        self._unread = Unread(self._loop, self._transport, self._options.unread_seconds)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn's set names its own classes
         self._deadline.set(self._options.head_seconds)
 
@@ -119,14 +122,18 @@ class EdgeConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self._leave()
+        self._unread.stop()
 
     def pause_writing(self) -> None:
         """See asyncio."""
         self._writable.clear()
+        self._unread.watch()
 
     def resume_writing(self) -> None:
         """See asyncio."""
         self._writable.set()
+        if not self._transport.is_closing():
+            self._unread.clear()
         if self._state is _State.HEAD:
             self._resume_reading()
             self._next_head()
@@ -135,7 +142,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """uvicorn stops: close now, or after the response under way."""
         self._stopping = True
         if self._state is _State.HEAD:
-            self._transport.close()
+            self._close()
         elif self._exchange is not None:
             self._exchange.response.keep_alive = False
 
@@ -213,7 +220,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             self._refuse(error.status, str(error))
         # The client has closed its side: no more comes.
         if self._half_closed and self._state in (_State.HEAD, _State.BODY):
-            self._transport.close()
+            self._close()
 
     def _begin(self, raw_head: bytes, head: ParsedHead) -> None:
         if head.upgrade == b"websocket" and self._websocket_class is not None:
@@ -249,6 +256,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
     def _upgrade(self, received: bytes) -> None:
         """Hand the connection to uvicorn's WebSocket protocol, with all that has been received."""
         self._leave()
+        self._unread.stop()
         protocol = self._websocket_class(
             config=self._config, server_state=self._server_state, app_state=self._app_state
         )
@@ -262,7 +270,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """Answer what no application sees, or has failed to, and end the connection."""
         exchange = self._exchange
         if exchange is not None and exchange.head_sent:
-            self._transport.close()
+            self._close()
             return
         has_body = exchange is None or exchange.head.method != "HEAD"
         self.write(refusal(status, reason, self.default_headers, has_body=has_body))
@@ -273,10 +281,17 @@ class EdgeConnection(asyncio.BufferedProtocol):
         whole = self._state is _State.RESPONSE and not self._received
         framed = self._exchange is None or self._exchange.response.framed
         if self._half_closed or (self._stopping and whole) or not (framed or self._transport.can_write_eof()):
-            self._transport.close()
+            self._close()
         elif not self._transport.is_closing():
             self._leave()
+            self._unread.stop()
             Lingering(self._transport, self._server_state.connections, self._options, stopping=self._stopping)
+
+    def _close(self) -> None:
+        """Close the connection; what still waits for the client gets there, if it takes it."""
+        if not self._transport.is_closing():
+            self._unread.watch()
+        self._transport.close()
 
     def _leave(self) -> None:
         """Nothing that happens to the connection is our business any more."""
@@ -301,4 +316,4 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if self._received.begun:
             self._refuse(408, "the request's head took too long")
         else:
-            self._transport.close()  # what is still on its way to the client gets there
+            self._close()  # what is still on its way to the client gets there

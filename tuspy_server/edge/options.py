@@ -16,6 +16,7 @@ class EdgeOptions:
         linger_seconds, linger_bytes: what is still taken and thrown away after an early answer, so that the client can
             read it instead of a reset (fault N08).
         stopping_linger_seconds: the same while the server stops.
+        unread_seconds: without one byte taken by the client, while an answer waits for it.
     """
 
     head_bytes: int = 48 << 10
@@ -24,3 +25,4 @@ class EdgeOptions:
     linger_seconds: float = 5.0
     linger_bytes: int = 256 << 20
     stopping_linger_seconds: float = 0.5
+    unread_seconds: float = 60.0

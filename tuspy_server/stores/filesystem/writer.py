@@ -22,8 +22,8 @@ MOST_PAGES: Final = 2
 """One fills while the other is written."""
 
 WRITEBACK_BYTES: Final = 8 << 20
-"""After so many bytes the disk is told to begin with them: enough for large writes of its own, little to wait for at the
-end."""
+"""After so many bytes the disk is told to begin with them: enough for large writes of its own, with little to wait for
+at the end."""
 
 
 @dataclass(slots=True)
