@@ -159,7 +159,7 @@ class LifecycleRig:
 
     def now(self, upload: Upload) -> Upload:
         """The row, for a condition that is looked at again and again."""
-        return self.rows._uploads[upload.id]
+        return self.rows._table.uploads[upload.id]
 
     def stored(self, upload: Upload) -> bytes:
         blob = self.blobs.blobs.get(upload.id)

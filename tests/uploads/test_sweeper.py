@@ -158,7 +158,7 @@ async def test_events_that_somebody_may_come_for_are_kept(rig: LifecycleRig) -> 
     upload = await rig.create(0)
     rig.clock.advance(10_000)
     await sweeper_of(rig).sweep()
-    assert len(rig.rows._events) == 2
+    assert len(rig.rows._log.events) == 2
     assert (await sweeper_of(rig, events_are_awaited=False).sweep()).purged == 2
     assert (await rig.row(upload)).status is UploadStatus.FINISHED
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from copy import copy
+from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
-from tuspy_server.model import GONE, PARTS_IN_FLIGHT, Upload, UploadStatus, sources_of
+from tuspy_server.model import GONE, Upload, UploadStatus, sources_of
 from tuspy_server.ports import (
     Assembly,
     Claim,
@@ -18,30 +19,42 @@ from tuspy_server.ports import (
     DraftEvent,
     Ending,
     EventDraft,
-    Lifetime,
     NewUpload,
 )
 from tuspy_server.stores.memory.outbox import MemoryOutbox
 from tuspy_server.stores.memory.recorded import Recorded
+from tuspy_server.stores.memory.table import Due, Table, expires_at, fenced
 
 SETTLED_SECONDS: Final = 900.0
 """After which no storage call that was under way when an upload ended can land any more."""
 
 
 class MemoryUploadStore(MemoryOutbox):
-    """Each method is one step of the event loop, so each is a transaction. The one node is this process."""
+    """Each method is one step of the event loop, so each is a transaction. One node, unless `for_node` makes others."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, settled_seconds: float = SETTLED_SECONDS) -> None:
         super().__init__(clock)
-        self._uploads: dict[str, Upload] = {}
-        self._recorded: dict[str, Recorded] = {}
-        self._cleanups: dict[str, _Due] = {}
+        self._table = Table()
+        self._settled = timedelta(seconds=settled_seconds)
+        self.node = "the only one"
+
+    def for_node(self, node: str) -> MemoryUploadStore:
+        """The same rows, as another process has them: a node of its own."""
+        other = copy(self)
+        other.node = node
+        return other
+
+    def beat(self, *, goes_on: bool) -> None:
+        """The node's heart beats from now on, or is silent: when the process ends, or stands still."""
+        if goes_on:
+            self._table.silent.pop(self.node, None)
+        else:
+            self._table.silent.setdefault(self.node, self._clock.now())
 
     async def open(self) -> None:
         """See the port."""
-        for upload in self._uploads.values():
-            if upload.writer is not None:
-                self._uploads[upload.id] = replace(_fenced(upload), writer=None)
+        self.beat(goes_on=True)
+        await self.release_writers(frozenset)
         self._release_leases()
 
     async def close(self) -> None:
@@ -58,20 +71,25 @@ class MemoryUploadStore(MemoryOutbox):
             upload_metadata=new.upload_metadata,
             writer=new.writer,
             created_at=now,
-            expires_at=_expires_at(now, now, new.lifetime),
+            expires_at=expires_at(now, now, new.lifetime),
             ended_at=None,
             as_of=now,
             placement=new.placement,
         )
-        if new.id in self._uploads:
+        if new.id in self._table.uploads:
             raise ValueError("an upload has this id already")
-        self._recorded[new.id] = Recorded()
+        self._table.recorded[new.id] = Recorded()
+        self._table.nodes[new.id] = self.node
         return self._save(upload, event)
 
     async def get(self, upload_id: str) -> Upload | None:
         """See the port."""
-        upload = self._uploads.get(upload_id)
-        return None if upload is None else replace(upload, as_of=self._clock.now())
+        upload, now = self._table.uploads.get(upload_id), self._clock.now()
+        if upload is None:
+            return None
+        node = self._table.nodes.get(upload_id, self.node) if upload.writer is not None else self.node
+        is_peer = node != self.node and self._table.is_alive(node, now)
+        return replace(upload, as_of=now, writer_node=node if is_peer else None)
 
     async def claim(self, claim: Claim) -> Claimed | None:
         """See the port."""
@@ -86,11 +104,12 @@ class MemoryUploadStore(MemoryOutbox):
         if upload.upload_offset != claim.upload_offset or not fits:
             return None
         if upload.writer is not None:
-            upload = _fenced(upload)
+            upload = fenced(upload)
         start = 0
         if upload.placement is not None:
             start = upload.upload_offset - upload.upload_offset % upload.placement.part_bytes
-        pieces = [piece for piece in self._recorded[upload.id].pieces() if piece.start >= start]
+        pieces = [piece for piece in self._table.recorded[upload.id].pieces() if piece.start >= start]
+        self._table.nodes[upload.id] = self.node
         return Claimed(upload=self._save(replace(upload, writer=claim.writer)), pieces=pieces)
 
     async def commit(self, commit: Commit) -> Upload | None:
@@ -107,7 +126,7 @@ class MemoryUploadStore(MemoryOutbox):
                 upload,
                 upload_offset=upload_offset,
                 writer=None if commit.release else upload.writer,
-                expires_at=_expires_at(upload.as_of, upload.created_at, commit.lifetime),
+                expires_at=expires_at(upload.as_of, upload.created_at, commit.lifetime),
             )
         )
 
@@ -117,8 +136,8 @@ class MemoryUploadStore(MemoryOutbox):
         if upload is None or upload.status not in sources_of(UploadStatus.FINISHED):
             return None
         upload = self._with_stored(upload, commit)
-        if self._recorded[upload.id].piece_keys or (upload.placement and upload.placement.unsettled):
-            self._cleanups[upload.id] = self._due(upload)
+        if self._table.recorded[upload.id].piece_keys or (upload.placement and upload.placement.unsettled):
+            self._table.cleanups[upload.id] = self._due(upload, UploadStatus.FINISHED)
         return self._save(
             replace(
                 upload,
@@ -142,21 +161,22 @@ class MemoryUploadStore(MemoryOutbox):
 
     async def assembly(self, upload_id: str) -> Assembly:
         """See the port."""
-        recorded = self._recorded[upload_id]
+        recorded = self._table.recorded[upload_id]
         return Assembly(parts=[part for _, part in sorted(recorded.parts.items())], pieces=recorded.pieces())
 
     async def adopt(self, writer: str, upload_id: str | None, held: Set[str]) -> Upload | None:
         """See the port."""
-        for upload in self._uploads.values():
-            lost = upload.status is UploadStatus.COMPLETING and upload.writer not in held
+        for upload in self._table.uploads.values():
+            lost = upload.status is UploadStatus.COMPLETING and self._is_lost(upload, held)
             if lost and upload_id in (None, upload.id):
+                self._table.nodes[upload.id] = self.node
                 return self._save(replace(upload, writer=writer, as_of=self._clock.now()))
         return None
 
     async def tried(self, upload_id: str, writer: str) -> int:
         """See the port."""
-        recorded = self._recorded[upload_id]
-        recorded.tries += self._uploads[upload_id].writer == writer
+        recorded = self._table.recorded[upload_id]
+        recorded.tries += self._table.uploads[upload_id].writer == writer
         return recorded.tries
 
     async def end(self, ending: Ending) -> Upload | None:
@@ -171,7 +191,9 @@ class MemoryUploadStore(MemoryOutbox):
     async def expired(self, limit: int) -> Sequence[Upload]:
         """See the port."""
         now = self._clock.now()
-        due = [upload for upload in self._uploads.values() if upload.writer is None and upload.expires_at is not None]
+        due = [
+            upload for upload in self._table.uploads.values() if upload.writer is None and upload.expires_at is not None
+        ]
         due = [replace(upload, as_of=now) for upload in due if upload.status is UploadStatus.UPLOADING]
         due = [upload for upload in due if upload.is_expired]
         return sorted(due, key=lambda upload: (upload.expires_at or now, upload.id))[:limit]
@@ -183,57 +205,65 @@ class MemoryUploadStore(MemoryOutbox):
 
     async def cleanup(self, upload_id: str) -> Cleanup | None:
         """See the port."""
-        now, due = self._clock.now(), self._cleanups.get(upload_id)
+        now, due = self._clock.now(), self._table.cleanups.get(upload_id)
         if due is None or due.at > now:
             return None
-        upload = replace(self._uploads[upload_id], as_of=now)
-        return Cleanup(upload=upload, piece_keys=self._recorded[upload_id].piece_keys)
+        upload = replace(self._table.uploads[upload_id], as_of=now)
+        self._table.visited[self.node, upload_id] = due.status
+        return Cleanup(upload=upload, piece_keys=self._table.recorded[upload_id].piece_keys)
 
     async def cleanups(self, limit: int) -> Sequence[Cleanup]:
         """See the port."""
         now = self._clock.now()
-        due = [upload_id for upload_id, due in self._cleanups.items() if due.at <= now]
+        due = [upload_id for upload_id, due in self._table.cleanups.items() if due.at <= now]
         found = [await self.cleanup(upload_id) for upload_id in due[:limit]]
         return [cleanup for cleanup in found if cleanup is not None]
 
     async def cleaned(self, upload_ids: Sequence[str]) -> None:
-        """See the port."""
+        """See the port. A cleanup that has been asked for since it was told (a DELETE behind a finish) stays."""
         for upload_id in upload_ids:
-            due = self._cleanups.pop(upload_id, None)
-            if due is not None and due.again_at is not None:
-                self._cleanups[upload_id] = _Due(due.again_at)
-            elif due is not None:
-                self._recorded[upload_id] = Recorded()
+            due = self._table.cleanups.get(upload_id)
+            if due is None or self._table.visited.pop((self.node, upload_id), due.status) is not due.status:
+                continue
+            if due.again_at is not None:
+                self._table.cleanups[upload_id] = Due(due.status, due.again_at)
+            else:
+                del self._table.cleanups[upload_id]
+                self._table.recorded[upload_id] = Recorded()
 
     async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
         """See the port."""
         now = self._clock.now()
         gone_before, event_before = now - timedelta(seconds=gone_seconds), now - timedelta(seconds=event_seconds)
-        gone = [upload.id for upload in self._uploads.values() if upload.status in GONE and upload.ended_at]
+        gone = [upload.id for upload in self._table.uploads.values() if upload.status in GONE and upload.ended_at]
         gone = [
-            key for key in gone if key not in self._cleanups and (self._uploads[key].ended_at or now) <= gone_before
+            key
+            for key in gone
+            if key not in self._table.cleanups and (self._table.uploads[key].ended_at or now) <= gone_before
         ]
         for upload_id in gone[:limit]:
-            del self._uploads[upload_id], self._recorded[upload_id]
+            self._table.delete(upload_id)
         return len(gone[:limit]) + self._purge_events(event_before, limit, unrelayed=unrelayed)
 
     async def release_writers(self, held: Callable[[], Set[str]]) -> int:
         """See the port."""
-        lost = [upload for upload in self._uploads.values() if upload.writer not in {None, *held()}]
-        lost = [upload for upload in lost if upload.status is UploadStatus.UPLOADING]
+        writing = [upload for upload in self._table.uploads.values() if upload.writer is not None]
+        writing = [upload for upload in writing if upload.status is UploadStatus.UPLOADING]
+        lost = [upload for upload in writing if self._is_lost(upload, held())]
         for upload in lost:
-            self._uploads[upload.id] = replace(_fenced(upload), writer=None)
+            self._table.uploads[upload.id] = replace(fenced(upload), writer=None)
         return len(lost)
 
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
         """See the port."""
-        statuses = [upload.status for upload in self._uploads.values()]
+        statuses = [upload.status for upload in self._table.uploads.values()]
         return {status: statuses.count(status) for status in set(statuses)}
 
     # --- helpers -------------------------------------------------------------------------------------------------
 
     def _save(self, upload: Upload, event: EventDraft | None = None) -> Upload:
-        self._uploads[upload.id] = upload
+        upload = replace(upload, writer_node=None)
+        self._table.uploads[upload.id] = upload
         if event is not None:
             self._add_event(event, upload.as_of)
         return upload
@@ -247,52 +277,32 @@ class MemoryUploadStore(MemoryOutbox):
         if placement is None:
             return upload
         if stored is not None:
-            self._recorded[upload.id].add(stored, placement.part_bytes)
+            self._table.recorded[upload.id].add(stored, placement.part_bytes)
             placement = replace(
                 placement,
                 multipart_id=stored.multipart_id or placement.multipart_id,
                 etag=stored.etag or placement.etag,
             )
         upload = replace(upload, placement=placement)
-        return _fenced(upload) if commit.unsettled else upload
+        return fenced(upload) if commit.unsettled else upload
 
-    def _due(self, upload: Upload) -> _Due:
+    def _due(self, upload: Upload, status: UploadStatus) -> Due:
         unsettled = upload.placement is not None and upload.placement.unsettled
-        return _Due(upload.as_of, upload.as_of + timedelta(seconds=SETTLED_SECONDS) if unsettled else None)
+        return Due(status, upload.as_of, upload.as_of + self._settled if unsettled else None)
+
+    def _is_lost(self, upload: Upload, held: Set[str]) -> bool:
+        """Whether nobody stands behind its writer."""
+        if upload.writer is None:
+            return True
+        node = self._table.nodes[upload.id]
+        return upload.writer not in held if node == self.node else not self._table.is_alive(node, self._clock.now())
 
     def _end(self, upload: Upload, status: UploadStatus, event: EventDraft) -> Upload:
         if upload.writer is not None:
-            upload = _fenced(upload)
-        self._cleanups[upload.id] = self._due(upload)
+            upload = fenced(upload)
+        self._table.cleanups[upload.id] = self._due(upload, status)
         return self._save(replace(upload, status=status, writer=None, ended_at=upload.as_of), event)
 
     async def _written_by(self, commit: Commit) -> Upload | None:
         upload = await self.get(commit.upload_id)
         return upload if upload is not None and upload.writer == commit.writer else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """When to clean up, and when once more: None for never."""
-
-    at: datetime
-    again_at: datetime | None = None
-
-
-def _fenced(upload: Upload) -> Upload:
-    """The upload, whose writer has not let go: what it had under way may still land."""
-    placement = upload.placement
-    if placement is None:
-        return upload
-    contested_to = upload.upload_offset // placement.part_bytes + 1 + PARTS_IN_FLIGHT
-    return replace(
-        upload,
-        placement=replace(placement, contested_to=max(placement.contested_to, contested_to), unsettled=True),
-    )
-
-
-def _expires_at(now: datetime, created_at: datetime, lifetime: Lifetime | None) -> datetime | None:
-    if lifetime is None:
-        return None
-    idle = now + timedelta(seconds=lifetime.idle_seconds)
-    return min(idle, created_at + timedelta(seconds=lifetime.cap_seconds))
