@@ -3,54 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.contracts.rows import claimed, commit, create, event_types, finish, finished
 from tests.stores.postgres.rigs import until
-from tests.support.fixtures import need
-from trial.processes import Child, free_port, listens
+from tests.support.pgbouncer import PgBouncer
+from trial.postgres import PostgresServer
 from tuspy_server.model import EventType
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.stores import PostgresStores
 
 
 @pytest.fixture
-def pooled_dsn(postgres_dsn: str) -> Iterator[str]:
-    """Through PgBouncer, which has two connections to the server for all of ours."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        need("pgbouncer")
-    server = urlsplit(postgres_dsn)
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="tuspy-pgbouncer-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        (folder / "users.txt").write_text('"postgres" ""\n')
-        (folder / "pgbouncer.ini").write_text(
-            "[databases]\n"
-            f"* = host=127.0.0.1 port={server.port}\n"
-            "[pgbouncer]\n"
-            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-            f"auth_type = trust\nauth_file = {folder / 'users.txt'}\n"
-            "pool_mode = transaction\ndefault_pool_size = 2\n"
-        )
-        user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-        child = Child([program, folder / "pgbouncer.ini"], folder / "pgbouncer.log", user=user)
-        child.wait_until(lambda: listens(port))
-        yield postgres_dsn.replace(f":{server.port}/", f":{port}/")
-        child.end()
+def narrow_dsn(postgres_dsn: str, postgres_server: PostgresServer) -> Iterator[str]:
+    """Through a pooler that has two connections to the server for all of ours."""
+    with tempfile.TemporaryDirectory(prefix="tuspy-pgbouncer-") as folder:
+        Path(folder).chmod(0o755)
+        pooler = PgBouncer(Path(folder), postgres_server.port, pool_size=2)
+        try:
+            yield pooler.start().dsn(postgres_dsn.rpartition("/")[2])
+        finally:
+            pooler.stop()
 
 
-async def test_everything_goes_through_a_pooler_in_transaction_mode(pooled_dsn: str, postgres_dsn: str) -> None:
-    options = PostgresOptions(url=pooled_dsn, listen_url=postgres_dsn, prepared=False, connections=8)
+async def test_everything_goes_through_a_pooler_in_transaction_mode(narrow_dsn: str, postgres_dsn: str) -> None:
+    options = PostgresOptions(url=narrow_dsn, listen_url=postgres_dsn, prepared=False, connections=8)
     nodes = [PostgresStores(options) for _ in range(3)]
     await asyncio.gather(*(node.open() for node in nodes))
     try:

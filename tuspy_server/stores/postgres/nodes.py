@@ -21,6 +21,8 @@ BEATS: Final = 4
 """In the time after which a silent heart has stopped."""
 
 FORGOTTEN_SECONDS: Final = 3600.0
+SHORTEST_SECONDS: Final = 1.0
+"""That a beat may take."""
 
 
 class Node:
@@ -53,13 +55,21 @@ class Node:
             log.info("node.stop.untold", node=self.id)  # the others find out in time
 
     async def beat(self) -> None:
-        """Once."""
-        await self._pool.fetch(SQL["beat"], self.id, self._forgotten, repeatable=True)
+        """Once. Not in vain for long: a dead connection must not cost so much time that the others bury this node."""
+        await self._pool.run(
+            lambda connection: connection.fetch(SQL["beat"], self.id, self._forgotten),
+            seconds=max(self._interval_seconds, SHORTEST_SECONDS),
+            repeatable=True,
+        )
 
     async def _run(self) -> None:
+        pause_seconds = self._interval_seconds
         while True:
-            await asyncio.sleep(self._interval_seconds)
+            await asyncio.sleep(pause_seconds)
             try:
                 await self.beat()
             except Exception as error:  # the heart must outlive any trouble with the database
                 log.warning("node.beat.failed", node=self.id, reason=type(error).__name__)
+                pause_seconds = self._interval_seconds / BEATS
+            else:
+                pause_seconds = self._interval_seconds
