@@ -1,7 +1,9 @@
 """The server as the command line runs it, but for one point in its stores at which it kills itself.
 
 `TEST_FAILPOINT=commit:after:2` ends the process with SIGKILL when the second `commit` has done its work, and before
-anybody can learn so. Without the variable it is an ordinary server with the hook of `tests.support.events`.
+anybody can learn so. On PostgreSQL and S3 the names say whose method it is, `uploads.commit:after:2`, and the calls of
+the S3 client are points, too: `s3.upload_part:before:1`. Without the variable it is an ordinary server with the hook of
+`tests.support.events`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from tuspy_server.edge.server import run
 from tuspy_server.logs import configure
 from tuspy_server.ports import BlobWriter, Claimed
 from tuspy_server.stores.filesystem import calls
+from tuspy_server.stores.s3.client import S3Client
 
 FAILPOINT_VARIABLE: Final = "TEST_FAILPOINT"
 HANG_VARIABLE: Final = "TEST_HANG"
@@ -34,33 +37,43 @@ OUTBOX_METHODS: Final = ("relay", "lease", "delivered")
 BLOB_METHODS: Final = ("open_writer", "clean")
 WRITER_METHODS: Final = ("sync", "finish", "rollback")
 
+ASSEMBLY_METHODS: Final = ("complete", "assembly", "adopt", "cleanup")
+PRODUCTION_BLOB_METHODS: Final = (*BLOB_METHODS, "assemble")
+S3_METHODS: Final = (
+    *("put_object", "create_multipart", "upload_part", "copy_part", "complete_multipart", "abort_multipart"),
+    *("list_parts", "list_multiparts", "list_objects", "head_object", "read_object", "delete_objects"),
+)
+
 
 class Failpoint:
     """The one place where this process ends."""
 
     def __init__(self, text: str) -> None:
         """`text`: `method:before:n` or `method:after:n`, n counted from 1; for the outbox, which is asked all the time,
-        from the first finish on."""
+        from the first finish on; for `adopt`, those that found something."""
         self.method, self.side, nth = text.split(":")
         self._left = int(nth)
         self._finished = False
 
     def reached(self, method: str, side: Literal["before", "after"]) -> None:
-        if (method, side) != (self.method, self.side) or (method in OUTBOX_METHODS and not self._finished):
+        is_idle = method.removeprefix("outbox.") in OUTBOX_METHODS and not self._finished
+        if (method, side) != (self.method, self.side) or is_idle:
             return
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def arm(self, target: object, methods: tuple[str, ...]) -> None:
+    def arm(self, target: object, methods: tuple[str, ...], prefix: str = "") -> None:
         """Put the point around methods of one object; the rest of it stays as it is."""
         for method in methods:
-            setattr(target, method, self._around(method, getattr(target, method)))
+            setattr(target, method, self._around(prefix + method, getattr(target, method)))
 
-    def arm_writers(self, open_writer: Callable[..., Awaitable[BlobWriter]]) -> Callable[..., Awaitable[BlobWriter]]:
+    def arm_writers(
+        self, open_writer: Callable[..., Awaitable[BlobWriter]], prefix: str = ""
+    ) -> Callable[..., Awaitable[BlobWriter]]:
         async def armed(claimed: Claimed, *, held_back: bool) -> BlobWriter:
             writer = await open_writer(claimed, held_back=held_back)
-            self.arm(writer, WRITER_METHODS)
+            self.arm(writer, WRITER_METHODS, prefix)
             return writer
 
         return armed
@@ -69,8 +82,9 @@ class Failpoint:
         async def armed(*arguments: Any, **named: Any) -> Any:
             self.reached(method, "before")
             result = await call(*arguments, **named)
-            self._finished = self._finished or method == "finish"
-            self.reached(method, "after")
+            self._finished = self._finished or method.endswith("finish")
+            if result is not None or not method.endswith("adopt"):
+                self.reached(method, "after")
             return result
 
         return armed
@@ -90,12 +104,25 @@ def hang_in_sync(nth: int) -> None:
 
 def armed_stores(settings: Settings, failpoint: Failpoint) -> Stores:
     stores = pick_stores(settings)
+    if stores.assemblies is not None:
+        return armed_production(stores, failpoint)
     failpoint.arm(stores.uploads, UPLOAD_METHODS + SWEEP_METHODS)
     failpoint.arm(stores.outbox, OUTBOX_METHODS)
     failpoint.arm(stores.blobs, BLOB_METHODS)
     # By name, as `arm` does: a method of an instance cannot be assigned in the eyes of a type checker.
     name = "open_writer"
     setattr(stores.blobs, name, failpoint.arm_writers(stores.blobs.open_writer))
+    return stores
+
+
+def armed_production(stores: Stores, failpoint: Failpoint) -> Stores:
+    failpoint.arm(stores.uploads, UPLOAD_METHODS + SWEEP_METHODS + ASSEMBLY_METHODS, "uploads.")
+    failpoint.arm(stores.outbox, OUTBOX_METHODS, "outbox.")
+    failpoint.arm(stores.blobs, PRODUCTION_BLOB_METHODS, "blobs.")
+    name = "open_writer"
+    setattr(stores.blobs, name, failpoint.arm_writers(stores.blobs.open_writer, "writer."))
+    (client,) = (service for service in stores.services if isinstance(service, S3Client))
+    failpoint.arm(client, S3_METHODS, "s3.")
     return stores
 
 

@@ -80,6 +80,7 @@ class Control:
             "calls": dict(self._strict.calls),
             "log": [dataclasses.asdict(row) for row in self._strict.log],
             "under_way": self._strict.under_way,
+            "multiparts": self._strict.multiparts.keys,
             "planned": [{"seen": planned.seen, "hits": planned.hits} for planned in self._planned],
         }
 

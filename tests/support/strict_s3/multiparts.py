@@ -89,6 +89,11 @@ class Multiparts:
     def stored_bytes(self) -> int:
         return sum(part.length for upload in self._uploads.values() for part in upload.parts.values())
 
+    @property
+    def keys(self) -> list[str]:
+        """Of each that a listing would name."""
+        return [upload.key for upload in self._uploads.values() if upload.parts or not upload.aborted]
+
     def create(self, bucket: str, key: str, headers: Mapping[str, str], sent: Mapping[str, str]) -> Multipart:
         algorithm = sent.get("x-amz-checksum-algorithm", "").lower() or None
         if algorithm is not None and algorithm not in ALGORITHMS:
