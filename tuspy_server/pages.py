@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from tuspy_server.protocol.errors import Overloaded
@@ -45,17 +46,19 @@ class _Wish:
 class PagePool:
     """Pages of two sizes under one ceiling.
 
-    A taker waits in line while the ceiling is reached: the client feels it as backpressure. Whoever has the most to
-    spare is then asked to give way. A taker that has waited `wait_seconds` gets Overloaded (503), so that no request
-    hangs on another client's slowness.
+    A taker waits in line while the ceiling is reached: the client feels it as backpressure. Where what is on its way
+    brings no page within `patience_seconds`, whoever has the most to spare is asked to give way. A taker that has
+    waited `wait_seconds` gets Overloaded (503), so that no request hangs on another client's slowness.
 
     Who waits for several pages waits for all of them at once (`take_all`), and must hold none: so nobody ever waits for
     somebody who waits.
     """
 
-    def __init__(self, ceiling_bytes: int, wait_seconds: float = 10.0) -> None:
+    def __init__(self, ceiling_bytes: int, wait_seconds: float = 10.0, patience_seconds: float = 0.1) -> None:
         self._ceiling_bytes = max(ceiling_bytes, LARGE_PAGE_BYTES)
         self._wait_seconds = wait_seconds
+        self._patience_seconds = patience_seconds
+        self._patience: asyncio.TimerHandle | None = None
         self._allocated_bytes = 0
         self._used_bytes = 0
         self._coming_bytes = 0
@@ -90,19 +93,26 @@ class PagePool:
         """It is asked no more."""
         self._holders.discard(holder)
 
+    def _press_later(self) -> None:
+        if self._holders and self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(self._patience_seconds, self._press)
+
     def _press(self) -> None:
         """Have as many holders give way as those in line need, the largest first."""
+        self._patience = None
         wanted = sum(wish.wanted_bytes for wish in self._waiting if not wish.turn.done())
+        if wanted:
+            self._press_later()  # they may have nothing to spare now, and something soon
         while self._coming_bytes < wanted:
             holder = max(self._holders, key=lambda holder: holder.spare_bytes, default=None)
             if holder is None or not (spare_bytes := holder.spare_bytes):
                 return
             self._coming_bytes += spare_bytes
-            holder.give_way().add_done_callback(lambda _, spare_bytes=spare_bytes: self._gave_way(spare_bytes))
+            holder.give_way().add_done_callback(partial(self._gave_way, spare_bytes))
 
-    def _gave_way(self, spare_bytes: int) -> None:
+    def _gave_way(self, spare_bytes: int, _: asyncio.Future[None]) -> None:
         self._coming_bytes -= spare_bytes
-        self._press()
+        self._press_later()
 
     # --- taking ---------------------------------------------------------------------------------------------------
 
@@ -138,7 +148,7 @@ class PagePool:
             return pages
         wish = _Wish(sizes, asyncio.get_running_loop().create_future())
         self._waiting.append(wish)
-        self._press()
+        self._press_later()
         try:
             async with asyncio.timeout(self._wait_seconds):
                 return await wish.turn

@@ -166,9 +166,7 @@ class Site:
 
     def add_node(self, pool_bytes: int | None = None) -> Node:
         pool = PagePool(pool_bytes or self._pool_bytes, self._wait_seconds)
-        plan = PartPlan(
-            part_bytes=self._part_bytes, deferred_part_bytes=2 * self._part_bytes, most_part_bytes=self._pool_bytes // 4
-        )
+        plan = PartPlan(part_bytes=self._part_bytes, deferred_part_bytes=2 * self._part_bytes, most_part_bytes=1 << 40)
         options = S3StoreOptions(plan=plan, keys=self.keys, storage_seconds=self._storage_seconds)
         blobs = S3BlobStore(self.bucket, pool, options, self.clock.now)
         blobs._shared = replace(blobs._shared, puts_single=self._puts_single)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.stores.s3.harness import KIB, PART_BYTES, Site
+from tests.stores.s3.harness import PART_BYTES, Site
 from tests.support.memory_bucket import MemoryBucket
 from tuspy_server.model import PARTS_IN_FLIGHT, UploadStatus
 from tuspy_server.protocol.errors import BytesMissing, StorageFault, UploadTooLarge, WriterFenced
@@ -23,7 +23,7 @@ def some(count: int, seed: int = 1) -> bytes:
 
 async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is inside others
             await asyncio.sleep(0.001)
 
 
