@@ -11,9 +11,10 @@ from pathlib import Path
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from tuspy_server.compose import Parts, Stores, compose, look_at_expired
+from tuspy_server.compose import Parts, Stores, compose
 from tuspy_server.events.hooks import AnyHook, Hooks
 from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.operations import look_at_expired
 from tuspy_server.protocol.errors import Draining, NotFinished, StoreUnavailable, TusError
 from tuspy_server.settings import Settings
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore

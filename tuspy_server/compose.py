@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tuspy_server.clock import SystemClock
 from tuspy_server.events.hooks import Hooks
 from tuspy_server.events.relay import Relay
 from tuspy_server.events.wakeup import LocalWakeup
-from tuspy_server.model import Upload
 from tuspy_server.pages import PagePool
 from tuspy_server.ports import Assemblies, BlobStore, Lifetime, Outbox, Peers, UploadStore, Wakeup
 from tuspy_server.protocol.policy import Policy
@@ -30,8 +29,13 @@ from tuspy_server.web.endpoint import UploadsEndpoint
 from tuspy_server.web.location import Locations
 from tuspy_server.web.metrics import Metrics
 
+if TYPE_CHECKING:
+    from tuspy_server.stores.s3.client import S3Client
+
 DATABASE_NAME: Final = "tuspy.sqlite3"
 FILES_NAME: Final = "files"
+SETTLED_SECONDS: Final = 900.0
+"""At least, before what a call of an ended upload may have left behind is looked for once more."""
 
 
 class Service(Protocol):
@@ -108,7 +112,7 @@ def pick_stores(settings: Settings) -> Stores:
             pool=pool,
             lock=FolderLock(settings.data),
         )
-    rows = _postgres(settings, settings.database_url.get_secret_value())
+    rows = PostgresStores(postgres_options(settings))
     if settings.s3_bucket is None:
         return Stores(
             uploads=rows.uploads,
@@ -119,7 +123,7 @@ def pick_stores(settings: Settings) -> Stores:
             news=rows.notifications,
             services=(rows.notifications,),
         )
-    client, blobs = _bucket(settings, settings.s3_bucket, pool)
+    client, blobs = _bucket(settings, pool)
     return Stores(
         uploads=rows.uploads,
         outbox=rows.outbox,
@@ -140,41 +144,59 @@ def _files(settings: Settings, pool: PagePool) -> FilesystemBlobStore:
     )
 
 
-def _postgres(settings: Settings, url: str) -> PostgresStores:
+def postgres_options(settings: Settings) -> PostgresOptions:
+    """How the database of the settings is reached; they name one."""
+    if settings.database_url is None:
+        raise ValueError("the settings name no database_url")
     listen_url = settings.database_listen_url
     pooled = settings.database_pooling == "transaction"
-    return PostgresStores(
-        PostgresOptions(
-            url=url,
-            listen_url=None if listen_url is None else listen_url.get_secret_value(),
-            listens=listen_url is not None or not pooled,
-            connections=settings.database_connections,
-            call_seconds=settings.database_seconds,
-            prepared=not pooled,
-            node_seconds=settings.node_seconds,
-        )
+    return PostgresOptions(
+        url=settings.database_url.get_secret_value(),
+        listen_url=None if listen_url is None else listen_url.get_secret_value(),
+        listens=listen_url is not None or not pooled,
+        connections=settings.database_connections,
+        call_seconds=settings.database_seconds,
+        prepared=not pooled,
+        node_seconds=settings.node_seconds,
     )
 
 
-def _bucket(settings: Settings, bucket: str, pool: PagePool) -> tuple[Service, BlobStore]:
+def bucket_client(settings: Settings, *, call_seconds: float | None = None) -> S3Client:
+    """The way to the bucket of the settings, which name one; not opened yet.
+
+    Args:
+        settings: what the operator wants.
+        call_seconds: deadline of a call, if another than `storage_seconds`.
+
+    Raises:
+        MissingExtra: it needs the extra `s3`.
+    """
+    if settings.s3_bucket is None:
+        raise ValueError("the settings name no s3_bucket")
     try:
         # The extra is not installed everywhere.
-        from tuspy_server.stores.s3 import client as s3  # noqa: PLC0415
-        from tuspy_server.stores.s3 import keys, part_plan, store, values  # noqa: PLC0415
+        from tuspy_server.stores.s3 import client, values  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtra(f"s3_bucket needs {error.name}, which comes with the extra: tuspy-server[s3]") from error
-    client = s3.S3Client(
+    call_seconds = call_seconds or settings.storage_seconds
+    return client.S3Client(
         values.S3Options(
-            bucket=bucket,
+            bucket=settings.s3_bucket,
             endpoint_url=settings.s3_endpoint_url,
             region=settings.s3_region,
             addressing_style=settings.s3_addressing,
-            call_seconds=settings.storage_seconds,
-            attempt_seconds=settings.storage_seconds / 2,
+            call_seconds=call_seconds,
+            attempt_seconds=call_seconds / 2,
             slots=settings.s3_connections,
             checksums=settings.s3_checksums,
         )
     )
+
+
+def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
+    client = bucket_client(settings)
+    from tuspy_server.stores.s3 import keys, part_plan, store  # noqa: PLC0415  # as above
+
     most_part_bytes = settings.pool_bytes // 4
     plan = part_plan.PartPlan(most_part_bytes=most_part_bytes)
     if settings.s3_part_bytes is not None:
@@ -260,20 +282,3 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, k
         ),
         metrics=metrics,
     )
-
-
-async def look_at_expired(settings: Settings) -> Sequence[Upload]:
-    """Uploads that a sweep would expire now, without a lock, beside a running server; nothing is changed.
-
-    Raises:
-        FileNotFoundError: there is no database in the data folder.
-    """
-    path = settings.data / DATABASE_NAME
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {DATABASE_NAME} in {settings.data}")
-    store = SqliteUploadStore(Database(path, durable=False, deadline_seconds=settings.storage_seconds), SystemClock())
-    await store.open_to_look()
-    try:
-        return await store.expired(limit=1_000_000)
-    finally:
-        await store.close()

@@ -62,12 +62,22 @@ def migrations() -> list[Migration]:
     ]
 
 
+def newest_version() -> int:
+    """What `migrate` leads to."""
+    return migrations()[-1].version
+
+
+async def version_of(pool: Pool) -> int:
+    """The version that the schema has; 0 before the first migration."""
+    return await pool.run(_version, repeatable=True)
+
+
 async def migrate(pool: Pool) -> int:
     """Bring the schema up to date, one transaction a migration; nodes that start at once wait for one another.
 
     Returns the version reached. A schema of a newer version is left as it is: migrations only add (fault C14).
     """
-    version = await pool.run(_version, repeatable=True)
+    version = await version_of(pool)
     for migration in migrations():
         if migration.version > version:
             version = await pool.run(lambda connection: _apply(connection, migration), seconds=MIGRATION_SECONDS)  # noqa: B023  # called at once

@@ -1,0 +1,154 @@
+"""What operators do to stores without serving them: look, try out, bring up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import asyncpg
+
+from tuspy_server.clock import SystemClock
+from tuspy_server.compose import DATABASE_NAME, bucket_client, postgres_options
+from tuspy_server.model import Upload
+from tuspy_server.settings import Settings
+from tuspy_server.stores.postgres import schema
+from tuspy_server.stores.postgres.nodes import Node
+from tuspy_server.stores.postgres.pool import Pool
+from tuspy_server.stores.postgres.store import PostgresUploadStore
+from tuspy_server.stores.sqlite.database import Database
+from tuspy_server.stores.sqlite.store import SqliteUploadStore
+
+MOST_UPLOADS: Final = 1_000_000
+PROBE_SECONDS: Final = 10.0
+"""Deadline of one call of a probe: an operator waits for it."""
+
+HEARING_SECONDS: Final = 2.0
+
+
+class SchemaTooOld(Exception):
+    """The database is to be migrated first; the text says by which command."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """How far a database has been migrated.
+
+    Attributes:
+        version: of its schema; 0 where it has none.
+        newest: the version that this program migrates to.
+    """
+
+    version: int
+    newest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a bucket that an operator should know, with what a server makes of it."""
+
+    severity: Literal["error", "warning", "note"]
+    sentence: str
+
+
+async def look_at_expired(settings: Settings) -> Sequence[Upload]:
+    """Uploads that a sweep would expire now, without a lock, beside a running server; nothing is changed.
+
+    Raises:
+        FileNotFoundError: there is no database in the data folder. SchemaTooOld: PostgreSQL has not been migrated.
+        StoreUnavailable: 503. asyncpg.PostgresError: PostgreSQL refuses.
+    """
+    if settings.database_url is not None:
+        async with _connected(settings) as pool:
+            if await schema.version_of(pool) < schema.newest_version():
+                raise SchemaTooOld("the database has not been migrated yet: tuspy-server migrate does it")
+            return await PostgresUploadStore(pool, Node(pool)).expired(limit=MOST_UPLOADS)
+    path = settings.data / DATABASE_NAME
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {DATABASE_NAME} in {settings.data}")
+    store = SqliteUploadStore(Database(path, durable=False, deadline_seconds=settings.storage_seconds), SystemClock())
+    await store.open_to_look()
+    try:
+        return await store.expired(limit=MOST_UPLOADS)
+    finally:
+        await store.close()
+
+
+async def look_at_schema(settings: Settings) -> Schema:
+    """How far the PostgreSQL of the settings has been migrated; nothing is changed.
+
+    Raises:
+        StoreUnavailable: 503. asyncpg.PostgresError: it refuses.
+    """
+    async with _connected(settings) as pool:
+        return Schema(version=await schema.version_of(pool), newest=schema.newest_version())
+
+
+async def migrate(settings: Settings) -> tuple[int, int]:
+    """Bring the PostgreSQL of the settings up to date, beside running servers. Returns its versions before and after.
+
+    Raises:
+        StoreUnavailable: 503. asyncpg.PostgresError: it refuses.
+    """
+    async with _connected(settings) as pool:
+        before = await schema.version_of(pool)
+        return before, await schema.migrate(pool)
+
+
+async def hears(settings: Settings) -> bool:
+    """Whether what one connection tells is heard by the one that servers listen on; past a pooler it may not be.
+
+    Raises:
+        StoreUnavailable: 503. OSError, asyncpg.PostgresError, asyncpg.InterfaceError: it cannot be connected to.
+    """
+    options = postgres_options(settings)
+    channel = f"tuspy_check_{secrets.token_hex(8)}"
+    heard = asyncio.Event()
+    connection = await asyncpg.connect(
+        options.listen_url or options.url,
+        timeout=options.connect_seconds,
+        command_timeout=options.call_seconds,
+        statement_cache_size=0,
+    )
+    try:
+        await connection.add_listener(channel, lambda *_: heard.set())
+        async with _connected(settings) as pool:
+            await pool.fetch("SELECT pg_notify($1, '')", channel, repeatable=True)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARING_SECONDS):
+                    await heard.wait()
+    finally:
+        connection.terminate()
+    return heard.is_set()
+
+
+async def probe_bucket(settings: Settings) -> Sequence[Finding]:
+    """Try out what the bucket can do, and hold its lifecycle against the expiry of uploads. Nothing is left behind.
+
+    Raises:
+        MissingExtra: it needs the extra `s3`. S3Error: there are no credentials.
+    """
+    client = bucket_client(settings, call_seconds=min(settings.storage_seconds, PROBE_SECONDS))
+    from tuspy_server.stores.s3 import capabilities  # noqa: PLC0415  # not before the extra is known to be there
+
+    await client.open()
+    try:
+        seen = await capabilities.probe(client, f"{settings.s3_prefix}tmp/probe/")
+    finally:
+        await client.close()
+    longest_seconds = settings.expires_cap_seconds if settings.expires_seconds else None
+    seen = capabilities.with_expiry(seen, longest_seconds)
+    return [Finding(finding.severity, finding.sentence) for finding in seen.findings]
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[Pool]:
+    pool = Pool(postgres_options(settings))
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()
