@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.contracts.assemblies import AssembliesContract
 from tests.contracts.blob_store import BlobStoreContract, put
 from tests.contracts.outbox import OutboxContract
 from tests.contracts.rig import ManualClock
@@ -28,6 +29,10 @@ class TestMemoryUploadStore(UploadStoreContract):
 
 
 class TestMemoryUploadEndings(UploadEndingsContract):
+    pass
+
+
+class TestMemoryAssemblies(AssembliesContract):
     pass
 
 

@@ -29,6 +29,7 @@ class PostgresProxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
         self.messages: Counter[str] = Counter()
         self.cut_at: frozenset[str] = frozenset()
         self.silent = False
@@ -59,6 +60,12 @@ class PostgresProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)  # what was aborted is closed in the loop's next round
 
+    def tell_of_the_end(self) -> None:
+        """What a server says before it closes a connection; but the connections stay open."""
+        fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+        for writer in self._clients:
+            writer.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+
     def cut(self) -> None:
         """Every connection, at once."""
         for writer in self._writers:
@@ -70,6 +77,7 @@ class PostgresProxy:
         assert task is not None
         self._tasks.add(task)
         pair = {writer}
+        self._clients.add(writer)
         try:
             server_reader, server_writer = await asyncio.open_connection(self._dsn.hostname, self._dsn.port)
             pair.add(server_writer)
@@ -82,6 +90,7 @@ class PostgresProxy:
             for side in pair:
                 side.transport.abort()
             self._writers -= pair
+            self._clients -= pair
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while block := await reader.read(1 << 16):

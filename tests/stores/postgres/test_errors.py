@@ -22,6 +22,7 @@ from tuspy_server.stores.postgres.options import PostgresOptions
         asyncpg.DeadlockDetectedError("x"),
         asyncpg.InterfaceError("connection is closed"),
         asyncpg.InterfaceError("pool is closing"),
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
         asyncpg.OutOfMemoryError("x"),
         asyncpg.ProtocolViolationError("query_wait_timeout"),
         asyncpg.QueryCanceledError("x"),

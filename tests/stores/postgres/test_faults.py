@@ -150,6 +150,19 @@ async def test_a_restart_is_over_when_the_server_is_back(
     assert all(results), "no dead connection is left in the pool"
 
 
+async def test_a_connection_that_was_told_of_its_end_costs_no_call(
+    proxied: tuple[PostgresRig, PostgresProxy],
+) -> None:
+    """Faults B01, B03: it is still open, and in the pool; the driver refuses what it is to send, so that it can be sent
+    again."""
+    rig, proxy = proxied
+    row = await claimed(rig.uploads, await create(rig.uploads))
+    for offset in range(1, 4):
+        proxy.tell_of_the_end()
+        await asyncio.sleep(0.05)  # for the message to be read
+        assert await rig.uploads.commit(commit(row, offset)) is not None
+
+
 async def test_a_way_that_has_fallen_silent_costs_each_call_its_deadline_and_no_more(
     proxied: tuple[PostgresRig, PostgresProxy],
 ) -> None:

@@ -288,11 +288,15 @@ async def test_three_relays_at_once_lose_and_disorder_nothing(make_rig: MakeRig)
     assert len(positions) == len(set(positions)) >= 90
 
 
-async def test_a_delete_behind_a_finish_is_not_settled_by_the_finishs_cleanup(rig: PostgresRig) -> None:
+@pytest.mark.parametrize("by_sweep", [True, False])
+async def test_a_delete_behind_a_finish_is_not_settled_by_the_finishs_cleanup(
+    rig: PostgresRig, *, by_sweep: bool
+) -> None:
     """I8: the object must go, though the report of the earlier cleanup comes after the DELETE."""
     row = await assemblies.completing(rig, assemblies.piece(0, 10))
     done = await assemblies.finish(rig, row)
-    [cleanup] = await rig.uploads.cleanups(10)
+    cleanup = (await rig.uploads.cleanups(10))[0] if by_sweep else await rig.uploads.cleanup(done.id)
+    assert cleanup is not None
     assert cleanup.upload.status is UploadStatus.FINISHED
     assert await terminate(rig.uploads, done) is not None
     await rig.uploads.cleaned([done.id])

@@ -21,6 +21,8 @@ class PostgresAssemblies:
     def __init__(self, pool: Pool, node: Node) -> None:
         self._pool = pool
         self._node = node
+        self._visited: dict[str, str] = {}
+        """What the cleanups were for that have been told last, by upload."""
 
     async def complete(self, commit: Commit) -> Upload | None:
         """See the port."""
@@ -53,7 +55,10 @@ class PostgresAssemblies:
     async def cleanup(self, upload_id: str) -> Cleanup | None:
         """See the port."""
         row = await self._pool.fetch_row(SQL["cleanup"], upload_id, repeatable=True)
-        return None if row is None else Cleanup(upload=to_upload(row), piece_keys=row["piece_keys"])
+        if row is None:
+            return None
+        self._visited[upload_id] = row["status"]
+        return Cleanup(upload=to_upload(row), piece_keys=row["piece_keys"])
 
     async def tried(self, upload_id: str, writer: str) -> int:
         """See the port. 0 for one who is not at it any more."""

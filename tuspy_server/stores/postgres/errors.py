@@ -19,14 +19,6 @@ PASSING: Final = (
     asyncpg.exceptions.TargetServerAttributeNotMatched,  # a failover is under way
 )
 
-UNCONNECTED: Final = (
-    ConnectionRefusedError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.exceptions.TargetServerAttributeNotMatched,
-)
-"""Those that a new connection meets: nothing has been sent."""
-
 
 class DatabaseUnreachable(StoreUnavailable):
     """503: as its base; says at the start which server it is."""
@@ -42,6 +34,16 @@ def translate(error: BaseException) -> BaseException:
     """
     if isinstance(error, asyncpg.DiskFullError):
         return StorageFull()
-    if isinstance(error, PASSING) or (isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)):
+    if (
+        isinstance(error, PASSING)
+        or is_dying(error)
+        or (isinstance(error, asyncpg.InterfaceError) and "clos" in str(error))
+    ):
         return StoreUnavailable()
     return error
+
+
+def is_dying(error: BaseException) -> bool:
+    """Whether the connection had been told by the server that it is closed, but was not closed yet: the driver still
+    reads that, and refuses the next statement before it is sent."""
+    return isinstance(error, asyncpg.InternalClientError) and "another operation" in str(error)

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from tuspy_server.protocol.errors import StoreUnavailable, TusError
-from tuspy_server.stores.postgres.errors import DatabaseUnreachable, translate
+from tuspy_server.stores.postgres.errors import DatabaseUnreachable, is_dying, translate
 from tuspy_server.stores.postgres.options import PostgresOptions
 
 log = structlog.get_logger("tuspy_server.stores.postgres")
@@ -54,6 +54,7 @@ class _Call:
     def fail(self, error: BaseException) -> None:
         if not self.answer.done():
             self.answer.set_exception(error)
+            self.answer.exception()  # a caller that is cancelled now will not look at it
 
 
 class Pool:
@@ -183,6 +184,9 @@ class Pool:
         except BaseException as error:
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 connection.terminate()  # the next connection may find the new primary
+            elif is_dying(error):
+                connection.terminate()
+                call.sent = False
             # The caller need not wait until the server has taken a cancelled statement back.
             self._start(_give_back(pool, connection))
             raise

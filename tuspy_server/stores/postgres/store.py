@@ -26,7 +26,6 @@ class PostgresUploadStore(PostgresAssemblies):
     def __init__(self, pool: Pool, node: Node) -> None:
         super().__init__(pool, node)
         self._settled = timedelta(seconds=pool.options.settled_seconds)
-        self._visited: dict[str, str] = {}
 
     async def open(self) -> None:
         """See the port; connects, and starts this node's heart."""
@@ -140,7 +139,7 @@ class PostgresUploadStore(PostgresAssemblies):
 
     async def cleaned(self, upload_ids: Sequence[str]) -> None:
         """See the port. A cleanup that has been asked for since it was told (a DELETE behind a finish) stays."""
-        visited = [self._visited.get(upload_id) for upload_id in upload_ids]
+        visited = [self._visited.pop(upload_id, None) for upload_id in upload_ids]
         await self._pool.fetch(SQL["cleaned"], list(upload_ids), visited)
 
     async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
