@@ -35,6 +35,7 @@ class Request:
     cancelled: bool = False
     task: asyncio.Task[Any] | None = None
     answer: str = "none yet"
+    node: object = None
     steps: int = 0
 
 
@@ -50,6 +51,7 @@ class Entry:
     delete_asked: bool = False
     highest_shown: int = 0
     was_finished: bool = False
+    whole: bytes | None = None
     end: UploadStatus | None = None
 
 
@@ -75,8 +77,29 @@ class Book:
             self._requests[upload.writer] = current_request.get()
 
     def counted(self, commit: Commit, upload: Upload) -> None:
-        entry, request = self.entries[upload.id], self._requests[commit.writer]
-        before, after = len(entry.counted), upload.upload_offset
+        entry = self.entries[upload.id]
+        if entry.whole is None:
+            self._count(entry, self._requests[commit.writer], upload, upload.upload_offset)
+        elif upload.status is not UploadStatus.FINISHED or upload.upload_offset != len(entry.whole):
+            self.complain(f"{upload.status} at {upload.upload_offset} after completing")
+        else:
+            entry.counted = bytearray(entry.whole)
+        if upload.status is UploadStatus.FINISHED:
+            entry.was_finished = True
+            content, durable_bytes = self._world.content(upload.id)
+            if content != bytes(entry.counted) or durable_bytes != len(content):
+                self.complain(f"I7: finished with {content!r} ({durable_bytes} durable), not {bytes(entry.counted)!r}")
+
+    def completing(self, commit: Commit, upload: Upload) -> None:
+        """Every byte counts from here on; the last of them are shown with the finish."""
+        entry = self.entries[upload.id]
+        assert upload.upload_length is not None
+        self._count(entry, self._requests[commit.writer], upload, upload.upload_length)
+        entry.whole = bytes(entry.counted)
+        del entry.counted[upload.upload_offset :]
+
+    def _count(self, entry: Entry, request: Request, upload: Upload, after: int) -> None:
+        before = len(entry.counted)
         if after < before:
             self.complain(f"I3: the offset fell from {before} to {after}")
         if after > before:
@@ -88,13 +111,8 @@ class Book:
         if entry.length not in (None, upload.upload_length):
             self.complain(f"the length changed from {entry.length} to {upload.upload_length}")
         entry.length = upload.upload_length
-        if upload.status is UploadStatus.FINISHED:
-            entry.was_finished = True
-            if not request.body.ended:
-                self.complain("N07: finished by a body whose end has not come")
-            content, durable_bytes = self._world.content(upload.id)
-            if content != bytes(entry.counted) or durable_bytes != len(content):
-                self.complain(f"I7: finished with {content!r} ({durable_bytes} durable), not {bytes(entry.counted)!r}")
+        if upload.status is not UploadStatus.UPLOADING and not request.body.ended:
+            self.complain("N07: finished by a body whose end has not come")
 
     def ended(self, upload: Upload) -> None:
         entry = self.entries[upload.id]
@@ -122,7 +140,7 @@ class Book:
             row = self._world.loop.do(self._world.uploads.get(entry.upload_id))
             if row is None:
                 self.complain("the row is gone")
-            elif row.status in (UploadStatus.UPLOADING, UploadStatus.FINISHED):
+            elif row.status in (UploadStatus.UPLOADING, UploadStatus.COMPLETING, UploadStatus.FINISHED):
                 self._check_live(entry, row)
             elif row.status is not entry.end:
                 self.complain(f"the row is {row.status}, which nobody has seen happen")
@@ -136,6 +154,8 @@ class Book:
             self.complain(f"I3: the offset is {offset}, {durable_bytes} bytes are durable")
         if content[:offset] != entry.counted:
             self.complain(f"I2: {bytes(entry.counted)!r} was counted, {content[:offset]!r} is stored")
+        if row.status is UploadStatus.COMPLETING and content != entry.whole:
+            self.complain(f"I1: {entry.whole!r} is to be put together, {content!r} is stored")
         if row.status is UploadStatus.FINISHED and (len(content) != row.upload_length or offset != row.upload_length):
             self.complain(f"I7: finished at {row.upload_length}, {len(content)} bytes are stored")
         if row.status is UploadStatus.UPLOADING and row.upload_length and offset >= row.upload_length:

@@ -35,6 +35,8 @@ class Witness(Protocol):
 
     def counted(self, commit: Commit, upload: Upload) -> None: ...
 
+    def completing(self, commit: Commit, upload: Upload) -> None: ...
+
     def ended(self, upload: Upload) -> None: ...
 
 
@@ -133,11 +135,13 @@ class GatedUploadStore:
 
 
 class GatedBlobWriter:
-    """See `ports.BlobWriter`. A sync that failed is not tried again: the adapter's promise (fault D01)."""
+    """See `ports.BlobWriter`. With `fails_for_good` a sync that failed is not tried again: a disk's promise (fault
+    D01)."""
 
-    def __init__(self, writer: BlobWriter, gates: Gates) -> None:
+    def __init__(self, writer: BlobWriter, gates: Gates, *, fails_for_good: bool) -> None:
         self._writer = writer
         self._gates = gates
+        self._fails_for_good = fails_for_good
         self._poison: Exception | None = None
         self._full = False
 
@@ -179,7 +183,7 @@ class GatedBlobWriter:
         except DiskFull as full:
             return await self._keep_some(full.kept_bytes)
         except Exception as error:
-            self._poison = error
+            self._poison = error if self._fails_for_good else None
             raise
 
     async def _keep_some(self, kept_bytes: int) -> Stored:
@@ -204,9 +208,10 @@ class GatedBlobWriter:
 class GatedBlobStore:
     """See `ports.BlobStore`."""
 
-    def __init__(self, blobs: BlobStore, gates: Gates) -> None:
+    def __init__(self, blobs: BlobStore, gates: Gates, *, fails_for_good: bool = True) -> None:
         self._blobs = blobs
         self._gates = gates
+        self._fails_for_good = fails_for_good
 
     async def open(self) -> None:
         await self._blobs.open()
@@ -228,7 +233,7 @@ class GatedBlobStore:
 
         async def work() -> GatedBlobWriter:
             opened.append(await self._blobs.open_writer(claimed, held_back=held_back))
-            return GatedBlobWriter(opened[0], self._gates)
+            return GatedBlobWriter(opened[0], self._gates, fails_for_good=self._fails_for_good)
 
         try:
             return await self._gates.call("open_writer", work)

@@ -27,6 +27,7 @@ STORE_CALLS: Final = (
     "purge",
     "release_writers",
 )
+ASSEMBLY_CALLS: Final = ("complete", "assembly", "adopt", "cleanup", "tried")
 BLOB_CALLS: Final = ("open_writer", "buffer", "sync", "rollback", "clean")
 
 
@@ -72,20 +73,20 @@ class Gates:
     alive: bool = True
 
     async def call(self, name: str, work: Callable[[], Awaitable[Result]]) -> Result:
-        await self._pass(name, "before")
+        await self.stop_at(name, "before")
         self.count_call(1)
         try:
             result = await work()
         finally:
             self.count_call(-1)
-        await self._pass(name, "after")
+        await self.stop_at(name, "after")
         return result
 
     def count_call(self, change: int) -> None:
         if self.loop is not None:
             self.loop.calls_in_threads += change
 
-    async def _pass(self, name: str, when: When) -> None:
+    async def stop_at(self, name: str, when: When) -> None:
         if not self.alive:
             raise asyncio.CancelledError
         trap = next((trap for trap in self.traps if (trap.call, trap.when) == (name, when)), None)

@@ -53,7 +53,7 @@ def judge(request: Request, book: Book, *, faulted: bool) -> None:
 def _judge_success(request: Request, upload: Upload, entry: Entry, book: Book) -> None:
     if request.kind == "create":
         entry.known = True
-    if not upload.is_gone:
+    if not upload.is_gone and (request.kind, upload.status) != ("head", UploadStatus.COMPLETING):  # that one is 423
         book.shown(entry.upload_id, upload.upload_offset)
     if request.kind == "patch":
         end = request.start + len(request.body.sent)

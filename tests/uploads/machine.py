@@ -56,6 +56,10 @@ class UploadsMachine(Scene):
             self.create(length, carries=False, size=0, sent=0, ends=True, checksum="none")
         self._settle_answers()
 
+    def faults_of(self, call: str) -> list[Callable[[], Exception]]:
+        """What it may raise."""
+        return FAULTS[call]
+
     # --- clients -------------------------------------------------------------------------------------------------
 
     @rule(
@@ -209,7 +213,7 @@ class UploadsMachine(Scene):
     @rule(call=CALL, when=WHEN, which=INDEX)
     def fail_one(self, call: str, when: Any, which: int) -> None:
         self.faulted = True
-        self.node.gates.traps.append(Trap(call, when, self._pick(FAULTS[call], which)))
+        self.node.gates.traps.append(Trap(call, when, self._pick(self.faults_of(call), which)))
 
     @rule(
         index=INDEX,
@@ -230,17 +234,19 @@ class UploadsMachine(Scene):
             self._end(request, how)
 
     @rule(index=INDEX)
-    @precondition(lambda self: self.node.gates.waiting)
+    @precondition(lambda self: self._waiting())
     def let_go(self, index: int) -> None:
-        self.node.gates.let_go(self._pick(self.node.gates.waiting, index))
+        gates, gate = self._pick(self._waiting(), index)
+        gates.let_go(gate)
         self.loop.settle()
 
     @rule(index=INDEX, which=INDEX)
-    @precondition(lambda self: self.node.gates.waiting)
+    @precondition(lambda self: self._waiting())
     def fail_waiting(self, index: int, which: int) -> None:
         self.faulted = True
-        gate = self._pick(self.node.gates.waiting, index)
-        self.node.gates.let_go(gate, self._pick(FAULTS[gate.call], which)())
+        gates, gate = self._pick(self._waiting(), index)
+        faults = self.faults_of(gate.call)
+        gates.let_go(gate, self._pick(faults, which)() if faults else None)
         self.loop.settle()
 
     @rule()
@@ -279,8 +285,10 @@ class UploadsMachine(Scene):
             return
         if patient:
             self._open_all_gates()
-        closing = self.loop.create_task(self.node.uploads.close(5.0))
+        closing = self.node.run(lambda: self.loop.create_task(self.node.uploads.close(5.0)))
         self.loop.settle()
+        if patient and self.patience_seconds > 2:
+            self.loop.advance(2)
         if patient and not closing.done():
             self.book.complain("C10: with no fault and no gate, the drain does not end")
         self.loop.advance(7)

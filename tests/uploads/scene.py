@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from tests.uploads.bodies import ScriptedBody
 from tests.uploads.book import Book, Entry, Request, current_request
+from tests.uploads.gates import Gate, Gates
 from tests.uploads.judge import judge
 from tests.uploads.node import CAP_SECONDS, Node
 from tests.uploads.stepping import SteppedLoop
@@ -30,22 +31,24 @@ class Scene(RuleBasedStateMachine):
 
     world_type: ClassVar[type[World]] = MemoryWorld
     checks_events_each_step: ClassVar[bool] = True
+    node_count: ClassVar[int] = 1
+    patience_seconds: ClassVar[float] = 1.1  # what HEAD may wait
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = SteppedLoop()
-        self.world = self.world_type(self.loop)
-        self.world.start()
-        self.book = Book(self.world)
-        self.node = Node(self.loop, self.world, self.book)
-        self.requests: list[Request] = []
-        self.faulted = False
-        self.sound = True
-        self.random = random.Random(0)
         # The same steps must make the same ids: some orders are theirs.
         ids = random.Random(0)
         self.chance = mock.patch.object(secrets, "token_hex", lambda count: ids.randbytes(count).hex())
         self.chance.start()
+        self.loop = SteppedLoop()
+        self.world = self.world_type(self.loop)
+        self.book = Book(self.world)
+        self.nodes = [Node(self.loop, self.world, self.book) for _ in range(self.node_count)]
+        self.node = self.nodes[0]
+        self.requests: list[Request] = []
+        self.faulted = False
+        self.sound = True
+        self.random = random.Random(0)
 
     # --- what must hold ------------------------------------------------------------------------------------------
 
@@ -64,7 +67,8 @@ class Scene(RuleBasedStateMachine):
                 self.finish_everything()
         finally:
             self.chance.stop()
-            self.node.die()
+            for node in self.nodes:
+                node.die()
             self.world.close()
             self.loop.close()
 
@@ -74,24 +78,28 @@ class Scene(RuleBasedStateMachine):
         for request in self.requests:
             request.body.disconnect()
         self.loop.settle()
-        self.loop.advance(1.1)  # what HEAD may wait
+        self.loop.advance(self.patience_seconds)
         self.everything_holds()
         stuck = [request.kind for request in self._pending()]
-        if stuck or self.node.gates.waiting:
+        if stuck or self._waiting():
             self.book.complain(f"I12: {stuck} do not end though no fault is left")
         for entry in self._known():
             self._finish(entry)
         self.everything_holds()
-        self.loop.advance(CAP_SECONDS + 1)
-        self.loop.do(self.node.sweeper.sweep())
+        self.let_time_sweep()
         self.book.check_rows()
         self.book.check_events()
         self._check_nothing_is_left()
         self._raise_complaints()
 
+    def let_time_sweep(self) -> None:
+        """What is not finished by now expires; all that has ended loses its bytes."""
+        self.loop.advance(CAP_SECONDS + 1)
+        self.loop.carry_out(self.node.sweeper.sweep())
+
     def _finish(self, entry: Entry) -> None:
         """I4: with nothing under way, the offset of HEAD is the one that the next PATCH may have."""
-        upload = self.loop.do(self.node.uploads.look(entry.upload_id))
+        upload = self.loop.carry_out(self.node.uploads.look(entry.upload_id))
         if upload.is_gone or upload.status is UploadStatus.FINISHED:
             return
         self.book.shown(entry.upload_id, upload.upload_offset)
@@ -100,6 +108,7 @@ class Scene(RuleBasedStateMachine):
         request = Request("patch", ScriptedBody.whole(rest), entry.upload_id, upload.upload_offset, rest)
         patch = Patch(upload_offset=upload.upload_offset, body_bytes=len(rest), declared_length=length, checksum=None)
         self._begin(request, lambda: self.node.uploads.append(entry.upload_id, patch, request.body))
+        self.loop.advance(1.1)
         self._settle_answers()
         if not entry.was_finished:
             self.book.complain(f"I4, I12: the upload cannot be finished: {request.answer}")
@@ -110,17 +119,17 @@ class Scene(RuleBasedStateMachine):
             self.book.complain("I8: bytes are left that no live upload has, or the other way round")
         if self.loop.do(self.world.uploads.cleanups(10)):
             self.book.complain("I8: a cleanup is left")
-        if self.node.uploads.held_writers:
+        if any(node.uploads.held_writers for node in self.nodes):
             self.book.complain("I12: a writer is held though nothing runs")
 
     # --- helpers -------------------------------------------------------------------------------------------------
 
     def _lose_patience(self) -> None:
         """A call held for ever, or a client that never goes on, would hold up what the later steps could find."""
-        for gate in list(self.node.gates.waiting):
+        for gates, gate in self._waiting():
             gate.steps += 1
-            if gate.steps > HELD_STEPS:
-                self.node.gates.let_go(gate)
+            if gate.steps > HELD_STEPS and gate in gates.waiting:
+                gates.let_go(gate)
                 self.loop.settle()
         for request in self._open_bodies():
             request.steps += 1
@@ -128,8 +137,14 @@ class Scene(RuleBasedStateMachine):
                 self._end(request, ("disconnect", "end", "overrun")[len(request.planned) % 3])
 
     def _open_all_gates(self) -> None:
-        self.node.gates.open_all()
+        for node in self.nodes:
+            if node.is_still:
+                node.stand_still(still=False)
+            node.gates.open_all()
         self.loop.settle()
+
+    def _waiting(self) -> list[tuple[Gates, Gate]]:
+        return [(node.gates, gate) for node in self.nodes for gate in node.gates.waiting]
 
     def _begin(
         self, request: Request, work: Callable[[], Coroutine[Any, Any, Any]], sent: int = 0, *, ends: bool = False
@@ -137,9 +152,14 @@ class Scene(RuleBasedStateMachine):
         self._send(request, sent)
         if ends and (request.chunked or len(request.body.sent) == len(request.planned)):
             request.body.end()
-        token = current_request.set(request)
-        request.task = self.loop.create_task(work())
-        current_request.reset(token)
+        node = request.node = self.node
+
+        def start() -> None:
+            token = current_request.set(request)
+            request.task = self.loop.create_task(work())
+            current_request.reset(token)
+
+        node.run(start)
         self.requests.append(request)
         self.loop.settle()
 
@@ -171,13 +191,15 @@ class Scene(RuleBasedStateMachine):
 
     def _die(self, *, power_cut: bool) -> None:
         self._settle_answers()
-        self.node.die()
+        dead = self.node
+        dead.die()
         for request in self._pending():
-            request.answer = "died"
-            request.body.disconnect()
-        self.world.kill(power_cut=power_cut)
-        self.world.start()
+            if request.node is dead:
+                request.answer = "died"
+                request.body.disconnect()
+        self.world.kill(dead.seat, power_cut=power_cut)
         self.node = Node(self.loop, self.world, self.book)
+        self.nodes = [self.node if node is dead else node for node in self.nodes]
 
     def _known(self) -> list[Entry]:
         """Those that are over too, sometimes: their answers must be right as well."""

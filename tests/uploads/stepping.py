@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
-from collections.abc import Coroutine
+import weakref
+from collections.abc import Coroutine, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+owner_of_tasks: contextvars.ContextVar[object] = contextvars.ContextVar("owner_of_tasks", default=None)
+"""Whose task the running one is; those that it makes are the same one's."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -19,7 +24,23 @@ class SteppedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.virtual_seconds = 0.0
         self.calls_in_threads = 0
+        self.owners: weakref.WeakKeyDictionary[asyncio.Task[Any], object] = weakref.WeakKeyDictionary()
         super().__init__()
+        self.set_task_factory(self._task)
+
+    def _task(
+        self,
+        _: asyncio.AbstractEventLoop,
+        coroutine: Generator[Any, None, Any] | Coroutine[Any, Any, Any],
+        **options: Any,
+    ) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=self, **options)
+        self.owners[task] = owner_of_tasks.get()
+        return task
+
+    def tasks_of(self, owner: object) -> list[asyncio.Task[Any]]:
+        """Those that have not ended."""
+        return [task for task in asyncio.all_tasks(self) if self.owners.get(task) is owner]
 
     def time(self) -> float:
         return self.virtual_seconds
@@ -50,7 +71,9 @@ class SteppedLoop(asyncio.SelectorEventLoop):
 
     def run_in_executor(self, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """A call in a thread counts from here to its end, whether or not anybody awaits it."""
-        call = super().run_in_executor(*args)
+        return self.in_thread(super().run_in_executor(*args))
+
+    def in_thread(self, call: asyncio.Future[Result]) -> asyncio.Future[Result]:
         self.calls_in_threads += 1
         call.add_done_callback(self._thread_ended)
         return call
@@ -63,4 +86,15 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         return min((timer.when() for timer in timers), default=None)
 
     def do(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Work that waits for no time to pass."""
         return self.run_until_complete(work)
+
+    def carry_out(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Work that does."""
+        task = self.create_task(work)
+        self.settle()
+        while not task.done():
+            due = self._next_timer()
+            assert due is not None, "it waits for what never comes"
+            self.advance(max(due - self.virtual_seconds, 0))
+        return task.result()

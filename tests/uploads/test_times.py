@@ -27,7 +27,6 @@ class Stage:
     def __init__(self) -> None:
         self.loop = SteppedLoop()
         self.world = MemoryWorld(self.loop)
-        self.world.start()
         self.book = Book(self.world)
         self.node = Node(self.loop, self.world, self.book)
 
@@ -37,7 +36,7 @@ class Stage:
 
     def begin(self, work: Coroutine[Any, Any, Any], body: ScriptedBody | None = None) -> asyncio.Task[Any]:
         token = current_request.set(Request("patch", body or ScriptedBody()))
-        task = self.loop.create_task(work)
+        task = self.node.run(lambda: self.loop.create_task(work))
         current_request.reset(token)
         self.loop.settle()
         return task

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 
+from tests.uploads.gates import Gates
 from tests.uploads.stepping import SteppedLoop
 from tuspy_server.pages import PagePool
-from tuspy_server.ports import BlobStore, Outbox, UploadStore
+from tuspy_server.ports import Assemblies, BlobStore, Outbox, Peers, UploadStore
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
 from tuspy_server.stores.memory.blobs import MemoryBlobStore
 from tuspy_server.stores.memory.uploads import MemoryUploadStore
@@ -17,8 +19,20 @@ from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
 
 
+@dataclass(eq=False)
+class Seat:
+    """What one process has of a world."""
+
+    uploads: UploadStore
+    blobs: BlobStore
+    assemblies: Assemblies | None = None
+    peers: Peers | None = None
+
+
 class World(ABC):
     """Stores, as the next process finds them after `kill`."""
+
+    storage_seconds = 60.0
 
     def __init__(self, loop: SteppedLoop) -> None:
         self.loop = loop
@@ -31,16 +45,17 @@ class World(ABC):
     @abstractmethod
     def outbox(self) -> Outbox: ...
 
-    @property
     @abstractmethod
-    def blobs(self) -> BlobStore: ...
+    def seat(self, gates: Gates) -> Seat:
+        """Begin a process, whose gates these are."""
+
+    def stand_still(self, seat: Seat, *, still: bool) -> None:
+        """The process is paused, or goes on."""
+        raise NotImplementedError
 
     @abstractmethod
-    def start(self) -> None: ...
-
-    @abstractmethod
-    def kill(self, *, power_cut: bool) -> None:
-        """End the process; `power_cut`: what no sync has covered is lost, where the world can tell."""
+    def kill(self, seat: Seat, *, power_cut: bool) -> None:
+        """End a process; `power_cut`: what no sync has covered is lost, where the world can tell."""
 
     @abstractmethod
     def content(self, upload_id: str) -> tuple[bytes, int]:
@@ -48,7 +63,7 @@ class World(ABC):
 
     @abstractmethod
     def stored_ids(self) -> set[str]:
-        """Uploads that have anything stored."""
+        """Uploads that have anything stored; what is not an object in its place by a name that says so."""
 
     @abstractmethod
     def close(self) -> None:
@@ -69,14 +84,11 @@ class MemoryWorld(World):
     def outbox(self) -> Outbox:
         return self._rows
 
-    @property
-    def blobs(self) -> BlobStore:
-        return self._blobs
-
-    def start(self) -> None:
+    def seat(self, gates: Gates) -> Seat:
         self.loop.do(self._rows.open())
+        return Seat(self._rows, self._blobs)
 
-    def kill(self, *, power_cut: bool) -> None:
+    def kill(self, seat: Seat, *, power_cut: bool) -> None:
         if not power_cut:
             for blob in self._blobs.blobs.values():
                 blob.durable_bytes = len(blob.content)
@@ -118,15 +130,21 @@ class DiskWorld(World):
     def outbox(self) -> Outbox:
         return self._outbox
 
-    @property
-    def blobs(self) -> BlobStore:
-        return self._blobs
-
-    def start(self) -> None:
+    def seat(self, gates: Gates) -> Seat:
         self.loop.do(self._uploads.open())
         self.loop.do(self._blobs.open())
+        self._count_calls_in_threads()
+        return Seat(self._uploads, self._blobs)
 
-    def kill(self, *, power_cut: bool) -> None:
+    def _count_calls_in_threads(self) -> None:
+        threads = self._blobs._executor
+        run = threads.run
+        threads.run = lambda function: self.loop.in_thread(run(function))  # type: ignore[method-assign]
+
+    def kill(self, seat: Seat, *, power_cut: bool) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self.loop.do(self._blobs.close())
         self.loop.do(self._uploads.close())
         self.loop.settle()
@@ -141,5 +159,5 @@ class DiskWorld(World):
         return {path.name for path in self._files.glob("*")}
 
     def close(self) -> None:
-        self.kill(power_cut=False)
+        self._end()
         self._folder.cleanup()

@@ -118,13 +118,11 @@ class MemoryUploadStore(MemoryOutbox):
         if upload is None or upload.status is not UploadStatus.UPLOADING:
             return None
         upload = self._with_stored(upload, commit)
-        upload_offset = max(upload.upload_offset, commit.upload_offset)
-        if upload.upload_length is not None and upload_offset > upload.upload_length:
+        if upload.upload_length is not None and upload.upload_offset > upload.upload_length:
             raise ValueError("the offset passes the length")
         return self._save(
             replace(
                 upload,
-                upload_offset=upload_offset,
                 writer=None if commit.release else upload.writer,
                 expires_at=expires_at(upload.as_of, upload.created_at, commit.lifetime),
             )
@@ -157,7 +155,7 @@ class MemoryUploadStore(MemoryOutbox):
         if upload is None or upload.status is not UploadStatus.UPLOADING:
             return None
         upload = self._with_stored(upload, commit)
-        return self._save(replace(upload, status=UploadStatus.COMPLETING, upload_offset=commit.upload_offset))
+        return self._save(replace(upload, status=UploadStatus.COMPLETING))
 
     async def assembly(self, upload_id: str) -> Assembly:
         """See the port."""
@@ -273,6 +271,7 @@ class MemoryUploadStore(MemoryOutbox):
         recorded."""
         if commit.upload_length is not None:
             upload = replace(upload, upload_length=commit.upload_length)
+        upload = replace(upload, upload_offset=max(upload.upload_offset, commit.upload_offset))
         placement, stored = upload.placement, commit.stored
         if placement is None:
             return upload
