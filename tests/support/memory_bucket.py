@@ -280,6 +280,8 @@ class MemoryBucket:
             for named in parts:
                 there = multipart.parts.get(named.part_number)
                 wrong = there is None or there.etag != named.etag
+                if self.sends_crc32c and named.crc32c is None:
+                    raise S3Error(operation, "InvalidRequest", 400)
                 if there is None or wrong or named.crc32c not in (None, there.crc32c):
                     raise InvalidPart(operation, "InvalidPart", 400)
                 if named is not parts[-1] and len(there.content) < self._least_part_bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from tests.contracts.rig import ManualClock
@@ -10,7 +13,7 @@ from tests.contracts.rows import draft
 from tuspy_server.model import EventType, Upload, UploadStatus
 from tuspy_server.pages import PagePool
 from tuspy_server.ports import Claim, Claimed, Commit, Ending, NewUpload, Stored
-from tuspy_server.protocol.errors import TryLater
+from tuspy_server.protocol.errors import TryLater, TusError, WriterFenced
 from tuspy_server.stores.memory.uploads import SETTLED_SECONDS, MemoryUploadStore
 from tuspy_server.stores.s3.bucket import Bucket
 from tuspy_server.stores.s3.keys import Keys
@@ -25,6 +28,13 @@ PART_BYTES = 256 * KIB
 
 def new_id() -> str:
     return secrets.token_hex(16)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait for something inside others that tells nobody."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 @dataclass
@@ -114,25 +124,31 @@ class Writing:
             self.writer.close()
 
     async def finish(self) -> Upload | None:
-        """The upload is whole."""
+        """The upload is whole. After trouble the writer stays open: the lifecycle asks it for what is durable."""
         rows = self.site.rows
+        stored = self.uncommitted.and_then(await self.writer.finish())
+        length = stored.upload_offset
+        self.uncommitted = stored
+        if stored.etag is None:
+            whole = replace(self._draft(max(length - 1, 0), release=False), upload_length=length)
+            row = await rows.complete(whole)
+            self.writer.close()
+            if row is None:
+                return None
+            self._note(length)
+            etag = await self.node.blobs.assemble(row, await rows.assembly(row.id))
+            self.uncommitted = Stored(upload_offset=length, etag=etag)
+        draft_of = replace(self._draft(length, release=True), upload_length=length)
+        self.writer.close()
+        row = await rows.finish(draft_of, draft(EventType.FINISHED, self.upload.id))
+        if row is not None:
+            self._note(length)
+        return row
+
+    async def settle(self) -> None:
+        """What the lifecycle does after trouble: count what is durable all the same, and let go."""
         try:
-            stored = self.uncommitted.and_then(await self.writer.finish())
-            length = stored.upload_offset
-            self.uncommitted = stored
-            if stored.etag is None:
-                whole = replace(self._draft(max(length - 1, 0), release=False), upload_length=length)
-                row = await rows.complete(whole)
-                if row is None:
-                    return None
-                self._note(length)
-                etag = await self.node.blobs.assemble(row, await rows.assembly(row.id))
-                self.uncommitted = Stored(upload_offset=length, etag=etag)
-            draft_of = replace(self._draft(length, release=True), upload_length=length)
-            row = await rows.finish(draft_of, draft(EventType.FINISHED, self.upload.id))
-            if row is not None:
-                self._note(length)
-            return row
+            await self.commit(release=True)
         finally:
             self.writer.close()
 
@@ -234,7 +250,14 @@ class Site:
         writing = await self.patch(upload_id, node=node)
         whole = writing.upload.upload_offset + len(content) == writing.upload.upload_length
         await writing.put(content)
-        row = await (writing.finish() if whole else writing.leave())
+        try:
+            row = await (writing.finish() if whole else writing.leave())
+        except TusError:
+            with suppress(WriterFenced):  # closed before it was put together
+                await writing.settle()
+            raise
+        finally:
+            writing.writer.close()
         assert row is not None
         return row
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.stores.s3.harness import PART_BYTES, Site
+from tests.stores.s3.harness import PART_BYTES, Site, until
 from tests.stores.s3.test_single import foreign
 from tests.support.memory_bucket import Call, MemoryBucket, Stored
 from tuspy_server.model import Upload, UploadStatus
@@ -166,9 +166,7 @@ async def test_a_stale_listing_is_not_believed_at_once(site: Site, bucket: Memor
     multipart = next(iter(bucket.multiparts.values()))
     hidden = multipart.parts.pop(3)
     task = asyncio.create_task(site.reassemble(row.id))
-    async with asyncio.timeout(5):
-        while not bucket.calls["ListParts"]:
-            await asyncio.sleep(0)
+    await until(lambda: bucket.calls["ListParts"] > 0)
     multipart.parts[3] = hidden
     await task
     assert bucket.objects[f"uploads/{row.id}"].content == CONTENT

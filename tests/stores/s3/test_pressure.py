@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.stores.s3.harness import KIB, MIB, Site, Writing
+from tests.stores.s3.harness import KIB, MIB, Site, Writing, until
 from tests.support.memory_bucket import MemoryBucket
 from tuspy_server.protocol.errors import BytesMissing, Overloaded
 from tuspy_server.stores.s3.errors import Unavailable
@@ -135,8 +135,7 @@ async def test_an_object_of_one_part_is_put_also_where_memory_is_short(bucket: M
     await writing.put(content[600_000:])
     taken = [site.node.pool.try_take(64 * KIB) for _ in range(9)]
     finishing = asyncio.create_task(writing.finish())
-    while bucket.calls["PutObject"] < 2:
-        await asyncio.sleep(0)
+    await until(lambda: bucket.calls["PutObject"] >= 2)
     for page in taken:
         if page is not None:
             site.node.pool.give_back(page)

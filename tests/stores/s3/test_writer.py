@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 
 import pytest
 
-from tests.stores.s3.harness import PART_BYTES, Site
+from tests.stores.s3.harness import PART_BYTES, Site, until
 from tests.support.memory_bucket import MemoryBucket
 from tuspy_server.model import PARTS_IN_FLIGHT, UploadStatus
 from tuspy_server.protocol.errors import BytesMissing, StorageFault, UploadTooLarge, WriterFenced
@@ -19,12 +18,6 @@ from tuspy_server.stores.s3.errors import NoSuchUpload, QuotaExceeded, S3Error
 
 def some(count: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(count)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is inside others
-            await asyncio.sleep(0.001)
 
 
 async def test_parts_are_sent_while_the_next_fills_and_never_more_than_three(site: Site, bucket: MemoryBucket) -> None:

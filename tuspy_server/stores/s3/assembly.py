@@ -138,8 +138,9 @@ class Assembler:
 
     async def _copied(self, number: int, piece: StoredPiece) -> StoredPart:
         etag = await self._bucket.copy_part(self._key, self._multipart(), number, piece.key)
-        # Without a checksum at Complete: some stores keep none with a copy.
-        return StoredPart(part_number=number, part_bytes=piece.stop - piece.start, etag=etag, crc32c=None)
+        # Where the multipart upload has checksums Complete wants that of each part; so it also proves the copy.
+        crc32c = piece.crc32c if self._bucket.sends_crc32c else None
+        return StoredPart(part_number=number, part_bytes=piece.stop - piece.start, etag=etag, crc32c=crc32c)
 
     async def _sent(self, number: int, start: int, stop: int, pieces: Sequence[StoredPiece]) -> StoredPart:
         """Read back and sent. Pages for all of it are waited for before the first byte is read, and none is held

@@ -20,8 +20,9 @@ from tuspy_server.stores.s3.errors import ConditionalConflict, PreconditionFaile
 from tuspy_server.stores.s3.headers import Marker, headers_of, marker_of
 from tuspy_server.stores.s3.values import Doubt, ObjectFacts
 
-_TRIES: Final = 8
+_TRIES: Final = 5
 _PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 async def put_single(
@@ -38,7 +39,7 @@ async def put_single(
     marker = Marker(upload_id=upload.id, crc32c=crc32c, claimed_at=upload.as_of)
     headers = headers_of(upload, marker)
     there: ObjectFacts | None = None
-    for number in range(_TRIES):
+    for left in reversed(range(_TRIES)):
         try:
             return await bucket.put_object(
                 key,
@@ -49,17 +50,15 @@ async def put_single(
                 if_match=None if there is None else there.etag,
                 doubt=doubt,
             )
-        except ConditionalConflict:
-            await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS * 2**number))
         except PreconditionFailed:
             pass
+        except ConditionalConflict:
+            await _pause(left)
         except S3Error as error:
-            if not error.outcome_unknown:
+            # It may have been done, or be done yet: then the next try meets it. The condition makes it safe.
+            if not error.outcome_unknown or not left:
                 raise
-            there = await bucket.head_object(key)
-            if there is not None and _is_same(there, marker, body):
-                return there.etag
-            raise
+            await _pause(left)
         there = await bucket.head_object(key)
         if there is None:
             continue
@@ -67,6 +66,10 @@ async def put_single(
             return there.etag
         _refuse_unless_earlier(there, marker)
     raise StorageFault
+
+
+async def _pause(left: int) -> None:
+    await asyncio.sleep(random.uniform(0, min(_PAUSE_SECONDS * 2 ** (_TRIES - left), _LONGEST_PAUSE_SECONDS)))
 
 
 def _is_same(there: ObjectFacts, marker: Marker, body: Sequence[memoryview]) -> bool:
