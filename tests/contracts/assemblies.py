@@ -168,10 +168,10 @@ class AssembliesContract:
     async def test_a_commit_may_say_that_something_is_unsettled(self, rig: StoreRig) -> None:
         """A call of the storage whose outcome was never learned."""
         row = await claimed(rig.uploads, await placed(rig))
-        row = await committed(rig, row, 1, unsettled=True)
-        row = await committed(rig, row, 2, release=True)
+        row = await committed(rig, row, 2 * P + 1, unsettled=True)
+        row = await committed(rig, row, 2 * P + 2, release=True)
         row = await claimed(rig.uploads, row)
-        assert (placement_of(row).contested_to, placement_of(row).unsettled) == (1 + PARTS_IN_FLIGHT, True)
+        assert (placement_of(row).contested_to, placement_of(row).unsettled) == (3 + PARTS_IN_FLIGHT, True)
 
     async def test_a_writer_that_is_released_for_it_is_one_that_had_not_let_go(self, rig: StoreRig) -> None:
         row = await committed(rig, await claimed(rig.uploads, await placed(rig)), 2 * P)
@@ -220,6 +220,12 @@ class AssembliesContract:
         row = await claimed(rig.uploads, await placed(rig))
         await committed(rig, row, P + 10, piece(0, 60), piece(60, P), piece(P, P + 10))
         await committed(rig, row, P + 10, part(1))
+        assembly = await assemblies(rig).assembly(row.id)
+        assert (list(assembly.parts), list(assembly.pieces)) == ([part(1)], [piece(P, P + 10)])
+
+    async def test_a_part_replaces_the_pieces_of_its_own_commit_too(self, rig: StoreRig) -> None:
+        """Their own commit's answer was lost, and they come again with the part."""
+        row = await completing(rig, piece(0, 60), piece(60, P), part(1), piece(P, P + 10))
         assembly = await assemblies(rig).assembly(row.id)
         assert (list(assembly.parts), list(assembly.pieces)) == ([part(1)], [piece(P, P + 10)])
 

@@ -29,14 +29,14 @@ class Recorded:
 
     def add(self, stored: Stored, part_bytes: int) -> None:
         """Record what a commit brings, also if it has come before."""
-        for part in stored.parts:
-            self.parts[part.part_number] = part
-            start = (part.part_number - 1) * part_bytes
-            self._cover(start, start + part_bytes, "")
         for piece in stored.pieces:
             if piece.key not in self._pieces:
                 self._pieces[piece.key] = piece
                 self._cover(piece.start, piece.stop, piece.key)
+        for part in stored.parts:
+            self.parts[part.part_number] = part
+            start = (part.part_number - 1) * part_bytes
+            self._cover(start, start + part_bytes, "")
 
     def _cover(self, start: int, stop: int, by: str) -> None:
         for key, piece in self._pieces.items():

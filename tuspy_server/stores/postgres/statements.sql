@@ -93,7 +93,9 @@ WITH fenced AS (
     UPDATE uploads
     SET upload_offset = greatest(upload_offset, $3::bigint),
         upload_length = coalesce($4::bigint, upload_length),
-        contested_to = CASE WHEN $5::boolean THEN {contested} ELSE contested_to END,
+        contested_to = CASE WHEN $5::boolean
+                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + {parts_in_flight})
+                            ELSE contested_to END,
         unsettled = unsettled OR ($5::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($6::text, multipart_id),
         etag = coalesce($7::text, etag),
@@ -110,7 +112,9 @@ WITH fenced AS (
     SET status = 'completing',
         upload_offset = greatest(upload_offset, $3::bigint),
         upload_length = coalesce($4::bigint, upload_length),
-        contested_to = CASE WHEN $5::boolean THEN {contested} ELSE contested_to END,
+        contested_to = CASE WHEN $5::boolean
+                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + {parts_in_flight})
+                            ELSE contested_to END,
         unsettled = unsettled OR ($5::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($6::text, multipart_id),
         etag = coalesce($7::text, etag)
@@ -125,7 +129,9 @@ WITH ended AS (
     UPDATE uploads
     SET status = 'finished', upload_offset = $3::bigint, upload_length = $3::bigint, writer = NULL, writer_node = NULL,
         expires_at = NULL, ended_at = now(),
-        contested_to = CASE WHEN $4::boolean THEN {contested} ELSE contested_to END,
+        contested_to = CASE WHEN $4::boolean
+                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + {parts_in_flight})
+                            ELSE contested_to END,
         unsettled = unsettled OR ($4::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($5::text, multipart_id),
         etag = coalesce($6::text, etag)
