@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import Any, Final
 
 import pytest
@@ -62,6 +63,23 @@ async def test_the_time_after_an_early_answer_is_bounded() -> None:
         await until(lambda: edge.server.server_state.total_requests == 1)
         await until(lambda: edge.connections == 0)
         assert client.recv(65536).endswith(b"no")
+        client.close()
+
+
+async def test_a_client_that_goes_on_sending_has_more_time_to_look_for_its_answer() -> None:
+    """CORE-PATCH-26, N08: on a slow line it takes longer than an idle client is waited for; but not for ever."""
+    async with serving(refusing, options=EdgeOptions(linger_seconds=0.2, linger_most_seconds=1.0)) as edge:
+        client, began = edge.socket(), time.monotonic()
+        client.sendall(PATCH + b"some")
+
+        async def send_until_it_is_reset() -> None:
+            with pytest.raises(OSError):  # noqa: PT011  # as above
+                while True:
+                    client.sendall(b"more")
+                    await asyncio.sleep(0.02)
+
+        await asyncio.wait_for(send_until_it_is_reset(), 30)
+        assert time.monotonic() - began >= 0.8
         client.close()
 
 

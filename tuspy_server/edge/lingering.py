@@ -21,8 +21,11 @@ class Lingering(asyncio.BufferedProtocol):
         self._transport = transport
         self._connections = connections
         self._options = options
+        self._stopping = stopping
         self._seconds = options.stopping_linger_seconds if stopping else options.linger_seconds
         self._left_bytes = options.linger_bytes
+        self._took_bytes = False
+        self._ends_at = asyncio.get_running_loop().time() + options.linger_most_seconds
         self._unsent_bytes = 0
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._time_is_up)
         connections.add(self)
@@ -42,6 +45,7 @@ class Lingering(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
         self._left_bytes -= nbytes
+        self._took_bytes = True
         if self._left_bytes < 0:
             self._transport.abort()
 
@@ -52,15 +56,18 @@ class Lingering(asyncio.BufferedProtocol):
 
     def shutdown(self) -> None:
         """uvicorn stops, and waits for this connection: the answer is on its way, the rest is courtesy."""
+        self._stopping = True
         self._seconds = self._options.stopping_linger_seconds
         self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
-        unsent_bytes = self._transport.get_write_buffer_size()
-        if unsent_bytes in (0, self._unsent_bytes):
+        loop, unsent_bytes = asyncio.get_running_loop(), self._transport.get_write_buffer_size()
+        is_reading = unsent_bytes not in (0, self._unsent_bytes)
+        # Many clients send all they have before they look for an answer.
+        is_sending = self._took_bytes and not self._stopping and loop.time() < self._ends_at
+        if not is_reading and not is_sending:
             self._transport.abort()
             return
-        # The client is still reading its answer.
-        self._unsent_bytes = unsent_bytes
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._time_is_up)
+        self._unsent_bytes, self._took_bytes = unsent_bytes, False
+        self._timer = loop.call_later(self._seconds, self._time_is_up)

@@ -42,6 +42,7 @@ class _Worker:
     process: SpawnProcess
     messages: Connection
     ready: bool = False
+    trouble: str = ""
 
 
 def run_workers(settings: Settings, work: Work, on_listening: Callable[[str, int], None]) -> None:
@@ -106,21 +107,23 @@ class _Supervisor:
 
     def _look(self, worker: _Worker) -> _Worker:
         """The worker, or its successor."""
-        trouble = ""
+        ended = not worker.process.is_alive()
+        # In this order: what it has said before its end is read, too.
         if not worker.ready and worker.messages.poll():
             try:
-                trouble = worker.messages.recv()
-                worker.ready = trouble == READY
-            except EOFError:
+                worker.trouble = worker.messages.recv()
+                worker.ready = worker.trouble == READY
+            except (EOFError, OSError):
                 pass
-        if worker.process.is_alive() or self._stopping:
+        if not ended or self._stopping:
             return worker
         worker.process.join()
         worker.messages.close()
         if not worker.ready and not self._listening:
             self._stopping = True
-            raise WorkerFailed(trouble or f"a worker ended with status {worker.process.exitcode} before it served")
-        log.error("server.worker.died", pid=worker.process.pid, status=worker.process.exitcode, reason=trouble)
+            ended_by = f"a worker ended with status {worker.process.exitcode} before it served"
+            raise WorkerFailed(worker.trouble or ended_by)
+        log.error("server.worker.died", pid=worker.process.pid, status=worker.process.exitcode, reason=worker.trouble)
         time.sleep(RESTART_SECONDS)
         return self._start()
 
