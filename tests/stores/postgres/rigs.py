@@ -26,8 +26,10 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.test_clock (instant timestamptz NOT NULL);
 INSERT INTO {SCHEMA}.test_clock SELECT now() WHERE NOT EXISTS (SELECT FROM {SCHEMA}.test_clock);
 CREATE OR REPLACE FUNCTION {SCHEMA}.now() RETURNS timestamptz LANGUAGE sql STABLE
 AS 'SELECT instant FROM {SCHEMA}.test_clock';
+CREATE OR REPLACE FUNCTION {SCHEMA}.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+AS 'SELECT instant FROM {SCHEMA}.test_clock';
 """
-"""`now()` of our own schema is found before PostgreSQL's, where the search path names that one second."""
+"""What our own schema has is found before PostgreSQL's, where the search path names that one second."""
 
 
 def with_schema(dsn: str, schema: str = SCHEMA) -> str:
