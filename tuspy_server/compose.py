@@ -158,6 +158,7 @@ def postgres_options(settings: Settings) -> PostgresOptions:
         call_seconds=settings.database_seconds,
         prepared=not pooled,
         node_seconds=settings.node_seconds,
+        settled_seconds=max(SETTLED_SECONDS, 3 * settings.storage_seconds),
     )
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.production_crash.production import Production
+from tests.production_crash.production import Node, Production
 from tests.support.strict_s3.remote import StrictProcess
 from trial.gateways import Gateway
+from trial.postgres import PostgresServer
 
 _numbers = itertools.count(1)
 
@@ -39,3 +40,45 @@ def production(
     finally:
         made.close()
         shared_strict.heal()
+
+
+@pytest.fixture(scope="module")
+def pair_of_nodes(
+    rclone: Gateway,
+    shared_strict: StrictProcess,
+    postgres_server: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Production]:
+    """Two running nodes for all tests of a module that leave them running."""
+    name = f"pair_{next(_numbers)}"
+    postgres_server.create_database(name)
+    made = Production(
+        folder=tmp_path_factory.mktemp("pair"),
+        dsn=postgres_server.dsn(name),
+        strict=shared_strict,
+        objects=rclone.folder / "objects" / shared_strict.bucket.name,
+        prefix=f"p{next(_numbers)}/",
+    )
+    try:
+        for _ in range(2):
+            made.node(commit_interval_seconds=0.05).launch()
+        for node in made.nodes:
+            node.wait_ready()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def pair(pair_of_nodes: Production, shared_strict: StrictProcess) -> Iterator[Production]:
+    """The two, with a storage that is well again afterwards."""
+    yield pair_of_nodes
+    shared_strict.heal()
+    for node in pair_of_nodes.nodes:
+        print(f"--- {node.log_path}\n{node.log_tail()}")
+
+
+@pytest.fixture
+def nodes(pair: Production) -> tuple[Node, Node]:
+    first, second = pair.nodes
+    return first, second

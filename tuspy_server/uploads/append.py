@@ -159,8 +159,7 @@ class RunningAppend:
             self._raise_if_stopped()
             return await self._blobs.open_writer(self._claimed, held_back=self._digest is not None)
         except BytesMissing as error:
-            await self._fail()
-            raise UploadGone from error
+            raise await self._fail() from error
         except TusError as error:
             if not isinstance(error, STALE):
                 fits = not isinstance(error, UploadTooLarge)
@@ -251,8 +250,7 @@ class RunningAppend:
                         self._log("upload.append.finished", status=upload.status)
                         return upload
             except BytesMissing:
-                await self._fail()
-                failure = UploadGone()
+                failure = await self._fail()
             except TusError as error:
                 failure = failure or error
         if failure is None:
@@ -305,12 +303,17 @@ class RunningAppend:
                 offset = commits.visible(await commits.sync(flush=False))
         await commits.commit(max(offset, commits.upload.upload_offset), release=True)
 
-    async def _fail(self) -> None:
-        """The stored bytes are fewer than the row counts: nothing can mend that, so say it loudly."""
+    async def _fail(self) -> TusError:
+        """The stored bytes are fewer than the row counts: nothing can mend that, so say it loudly. But a writer whose
+        successor has put the upload together misses them, too. Returns what the client is to be told."""
         upload = self._commits.upload
-        log.error("upload.failed", upload_id=upload.id, upload_offset=upload.upload_offset)
         event = draft_for(EventType.FAILED, upload)
-        await self._store.end(Ending(upload_id=upload.id, status=UploadStatus.FAILED, event=event, writer=self.writer))
+        ending = Ending(upload_id=upload.id, status=UploadStatus.FAILED, event=event, writer=self.writer)
+        if await self._store.end(ending) is None:
+            found = await self._store.get(upload.id)
+            return UploadGone() if found is None or found.is_gone else WriterFenced()
+        log.error("upload.failed", upload_id=upload.id, upload_offset=upload.upload_offset)
+        return UploadGone()
 
     def _log(self, event: str, **fields: str) -> None:
         upload_offset = self._commits.upload.upload_offset

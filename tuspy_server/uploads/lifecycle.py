@@ -129,17 +129,19 @@ class Uploads:
         """
         upload = await self.find(upload_id)
         running = self._bodies.of(upload_id)
-        if upload.status is UploadStatus.COMPLETING:
-            await self._wait_for_finish(upload_id)
-        elif running is not None and running.writer == upload.writer:
+        if running is not None and running.writer == upload.writer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._head_wait_seconds):
                     await running.commit_now()
-        elif upload.writer_node is not None and self._peers is not None:
+            upload = await self.find(upload_id)
+        elif upload.status is UploadStatus.UPLOADING and upload.writer_node is not None and self._peers is not None:
             await self._peers.ask(upload, self._head_wait_seconds)
-        else:
-            return upload
-        return await self.find(upload_id)
+            upload = await self.find(upload_id)
+        # The body that was asked may have been the last.
+        if upload.status is UploadStatus.COMPLETING:
+            await self._wait_for_finish(upload_id)
+            upload = await self.find(upload_id)
+        return upload
 
     async def find(self, upload_id: str) -> Upload:
         """The upload as last committed; disturbs nobody.

@@ -71,7 +71,8 @@ SELECT {columns}, now() AS as_of,
 FROM uploads WHERE id = $1;
 
 -- name: claim
--- The newest claim wins: the usual other writer is a dead connection that nobody has noticed.
+-- The newest claim wins: the usual other writer is a dead connection that nobody has noticed. Claims are ordered by
+-- their `as_of` also in the bucket, so it is the time when the row was locked, and not that when the statement came.
 UPDATE uploads
 SET writer = $2, writer_node = $3,
     contested_to = CASE WHEN writer IS NULL THEN contested_to ELSE {contested} END,
@@ -81,7 +82,7 @@ WHERE id = $1 AND status = 'uploading' AND upload_offset = $4::bigint
   AND CASE WHEN upload_length IS NULL
            THEN $6::bigint IS NULL OR $6::bigint - $4::bigint >= $5::bigint
            ELSE upload_length - $4::bigint >= $5::bigint AND ($6::bigint IS NULL OR $6::bigint = upload_length) END
-RETURNING {columns}, now() AS as_of,
+RETURNING {columns}, clock_timestamp() AS as_of,
     (SELECT json_agg(json_build_array(piece.start_offset, piece.stop_offset, piece.key, piece.crc32c, piece.level))
      FROM pieces AS piece
      WHERE piece.upload_id = uploads.id AND NOT piece.superseded
