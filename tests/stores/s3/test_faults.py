@@ -129,16 +129,17 @@ async def test_a_lost_answer_leaves_nothing_behind(faulty: Site, strict_s3: Stri
 async def test_a_paused_nodes_call_lands_late(faulty: Site, strict_s3: StrictS3, length: int, *, same: bool) -> None:
     """Faults K05, S07: of a writer that was fenced meanwhile, with the same and with other bytes."""
     content = CONTENT[:length]
-    other = content if same else bytes(length)
+    first = 100 if length == 1000 else PART  # so that both write into one multipart upload
+    other = content[first:] if same else bytes(length - first)
     upload = await faulty.create(length)
-    operation = "PutObject" if length == 1000 else "UploadPart"
-    hold = strict_s3.hold(operation)
+    await faulty.append(upload.id, content[:first])
+    hold = strict_s3.hold("PutObject" if length == 1000 else "UploadPart")
     paused = await faulty.patch(upload.id, node=faulty.add_node())
     await paused.put(other)
     finishing = asyncio.create_task(paused.finish())
     await hold.reached()
     writing = await faulty.patch(upload.id)
-    await writing.put(content)
+    await writing.put(content[first:])
     if length > PART:
         completing = strict_s3.hold("CompleteMultipartUpload")
         finish = asyncio.create_task(writing.finish())

@@ -85,15 +85,17 @@ async def test_what_waits_for_a_commit_at_the_end_becomes_a_piece(site: Site, bu
 @pytest.mark.parametrize("same", [True, False])
 async def test_a_fenced_writers_late_parts_change_nothing(site: Site, bucket: MemoryBucket, *, same: bool) -> None:
     """I5, faults K05, S07: with the same bytes, and with others."""
-    late = bucket.hold("UploadPart", times=3)
-    old, new = some(6 * PART_BYTES, 1), some(6 * PART_BYTES, 1 if same else 2)
+    first = some(PART_BYTES)
+    old, new = some(5 * PART_BYTES, 1), some(5 * PART_BYTES, 1 if same else 2)
     upload = await site.create(6 * PART_BYTES)
+    await site.append(upload.id, first)  # so that both write into one multipart upload
+    late = bucket.hold("UploadPart", times=3)
     paused = await site.patch(upload.id, node=site.add_node())
     putting = asyncio.create_task(paused.put(old))
     await until(lambda: len(late.seen) == 3)
 
     writing = await site.patch(upload.id)
-    assert (await site.row(upload.id)).placement.contested_to == 1 + PARTS_IN_FLIGHT  # type: ignore[union-attr]
+    assert (await site.row(upload.id)).placement.contested_to == 2 + PARTS_IN_FLIGHT  # type: ignore[union-attr]
     await writing.put(new)
     completing = bucket.hold("CompleteMultipartUpload")
     finishing = asyncio.create_task(writing.finish())
@@ -102,7 +104,8 @@ async def test_a_fenced_writers_late_parts_change_nothing(site: Site, bucket: Me
     await until(lambda: bucket.in_flight == 1)
     completing.release()
     assert await finishing
-    assert await site.read(upload.id) == new
+    assert await site.read(upload.id) == first + new
+    assert bucket.calls["ListParts"] == (0 if same else 1), "what had been changed was put again"
     putting.cancel()
     await asyncio.gather(putting, return_exceptions=True)
     paused.writer.close()
