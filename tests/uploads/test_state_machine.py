@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.uploads.bucket_machine import BucketMachine
 from tests.uploads.machine import UploadsMachine
 from tests.uploads.worlds import DiskWorld
 
@@ -49,6 +50,11 @@ def test_the_invariants_hold_in_memory() -> None:
 def test_the_invariants_hold_on_sqlite_and_files() -> None:
     """The same, with the adapters that are served."""
     run(DiskMachine, examples=100, steps=30)
+
+
+def test_the_invariants_hold_on_a_bucket() -> None:
+    """The same, with two processes; faults K05 to K08, S01, S02, S05 to S08."""
+    run(BucketMachine, examples=300, steps=40)
 
 
 @pytest.mark.long

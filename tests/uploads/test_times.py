@@ -35,9 +35,11 @@ class Stage:
         self.loop.close()
 
     def begin(self, work: Coroutine[Any, Any, Any], body: ScriptedBody | None = None) -> asyncio.Task[Any]:
-        token = current_request.set(Request("patch", body or ScriptedBody()))
-        task = self.node.run(lambda: self.loop.create_task(work))
-        current_request.reset(token)
+        def start() -> asyncio.Task[Any]:
+            current_request.set(Request("patch", body or ScriptedBody()))
+            return self.loop.create_task(work)
+
+        task = self.node.run(start)
         self.loop.settle()
         return task
 

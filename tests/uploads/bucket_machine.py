@@ -1,0 +1,132 @@
+"""The machine on object storage: two processes, parts and pieces, and a bucket whose calls fail and come late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from tests.uploads.bodies import ScriptedBody
+from tests.uploads.book import Request
+from tests.uploads.bucket_world import SETTLED_SECONDS, BucketWorld
+from tests.uploads.gated_bucket import BUCKET_CALLS, BUCKET_FAULTS
+from tests.uploads.gates import ASSEMBLY_CALLS, BLOB_CALLS, STORE_CALLS, Trap
+from tests.uploads.machine import INDEX, RARELY, WHEN, UploadsMachine
+from tuspy_server.protocol.errors import StorageFull, StoreUnavailable
+
+CALL: Final = st.sampled_from(
+    [
+        *STORE_CALLS,
+        *ASSEMBLY_CALLS,
+        *BUCKET_CALLS,
+        *("claim", "commit", "commit", "finish", "finish", "complete", "complete"),
+        *("PutObject", "PutObject", "UploadPart", "UploadPart", "UploadPart", "CompleteMultipartUpload"),
+        *("CreateMultipartUpload", "CompleteMultipartUpload", "HeadObject"),
+    ]
+)
+
+
+class BucketMachine(UploadsMachine):
+    """Each request goes to one of the processes by chance."""
+
+    world_type = BucketWorld
+    node_count = 2
+    checks_events_each_step = False
+    patience_seconds = 65.0
+
+    world: BucketWorld
+
+    def faults_of(self, call: str) -> list[Callable[[], Exception]]:
+        if call in BUCKET_CALLS:
+            return BUCKET_FAULTS
+        return [] if call in (*BLOB_CALLS, "assemble") else [StoreUnavailable, StorageFull]
+
+    def _begin(self, request: Request, work: Callable[[], Any], sent: int = 0, *, ends: bool = False) -> None:
+        awake = [node for node in self.nodes if not node.is_still] or self.nodes
+        self.node = self.random.choice(awake)
+        super()._begin(request, work, sent, ends=ends)
+
+    def _settle_answers(self) -> None:
+        self.faulted = self.faulted or self.world.wire.timeouts > 0
+        super()._settle_answers()
+
+    @rule(call=CALL, when=WHEN)
+    def hold_one(self, call: str, when: Any) -> None:
+        self._some_node().gates.traps.append(Trap(call, when))
+
+    @rule(call=CALL, when=WHEN, which=INDEX)
+    def fail_one(self, call: str, when: Any, which: int) -> None:
+        self.faulted = True
+        self._some_node().gates.traps.append(Trap(call, when, self._pick(self.faults_of(call), which)))
+
+    @rule(call=CALL, when=WHEN, which=INDEX)
+    def fail_another(self, call: str, when: Any, which: int) -> None:
+        self.fail_one(call, when, which)
+
+    fill_the_disk = None  # type: ignore[assignment]
+
+    @rule(
+        index=INDEX,
+        count=st.integers(1, 8),
+        call=st.sampled_from(["commit", "PutObject", "UploadPart", "CreateMultipartUpload"]),
+        when=WHEN,
+        which=INDEX,
+        how=st.sampled_from(["go on", "end", "disconnect", "overrun"]),
+    )
+    @precondition(lambda self: self._open_bodies())
+    def fail_a_commit_of_a_running_body(
+        self, index: int, count: int, call: str, when: Any, which: int, how: str
+    ) -> None:
+        request = self._pick(self._open_bodies(), index)
+        self.faulted = True
+        node = request.node if request.node in self.nodes else self.node
+        node.gates.traps.append(Trap(call, when, self._pick(self.faults_of(call), which)))
+        self._send(request, count)
+        self.loop.settle()
+        self.pass_time(0.3)
+        if how != "go on" and request.body.is_open:
+            self._end(request, how)
+
+    def _some_node(self) -> Any:
+        return self.random.choice(self.nodes)
+
+    # --- processes that stand still, calls that come late --------------------------------------------------------
+
+    @rule(really=st.booleans())
+    @precondition(lambda self: not any(node.is_still for node in self.nodes))
+    def pause_a_process(self, really: bool) -> None:
+        """Faults K05, C14: it is taken for dead, and comes back."""
+        if really:
+            self.faulted = True
+            node = self._some_node()
+            node.stand_still(still=True)
+
+    @rule()
+    @precondition(lambda self: any(node.is_still for node in self.nodes))
+    def wake_it_up(self) -> None:
+        for node in self.nodes:
+            if node.is_still:
+                node.stand_still(still=False)
+        self.loop.settle()
+
+    @rule(index=INDEX)
+    @precondition(lambda self: self.world.wire.late)
+    def land_one(self, index: int) -> None:
+        """Faults S07, S08: a call whose caller is gone."""
+        self.world.land(index)
+
+    @rule(really=RARELY)
+    def recover(self, really: bool) -> None:
+        if really:
+            self._begin(Request("sweep", ScriptedBody.whole(b"")), lambda: self.node.uploads.recover())  # noqa: PLW0108  (it may be another node by then)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def let_time_sweep(self) -> None:
+        while self.world.wire.late:
+            self.world.land(0)
+        super().let_time_sweep()
+        self.loop.advance(SETTLED_SECONDS + 1)
+        self.loop.carry_out(self.node.sweeper.sweep())

@@ -1,0 +1,150 @@
+"""Several processes over the same rows in memory and the same bucket in memory, with parts of a few bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+from unittest import mock
+
+from tests.support.memory_bucket import MemoryBucket
+from tests.uploads.gated_bucket import GatedBucket, Wire
+from tests.uploads.gates import Gates
+from tests.uploads.stepping import SteppedLoop
+from tests.uploads.worlds import Seat, World
+from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.pages import PagePool
+from tuspy_server.stores.memory.table import NODE_SECONDS
+from tuspy_server.stores.memory.uploads import MemoryUploadStore
+from tuspy_server.stores.s3.errors import S3Error
+from tuspy_server.stores.s3.keys import Keys
+from tuspy_server.stores.s3.part_plan import PartPlan
+from tuspy_server.stores.s3.store import S3BlobStore, S3StoreOptions
+
+PART_BYTES: Final = 4
+DEFERRED_PART_BYTES: Final = 6
+SETTLED_SECONDS: Final = 1e6
+PIECES_MERGED: Final = 3
+PREFIX: Final = "uploads/"
+
+
+class LocalPeers:
+    """`ports.Peers`, of one process in a world."""
+
+    def __init__(self, world: BucketWorld, gates: Gates) -> None:
+        self.gates = gates
+        self._world = world
+        self._answer: Callable[[str, str], Awaitable[None]] | None = None
+
+    async def ask(self, upload: Upload, most_seconds: float) -> None:
+        peer = self._world.peers.get(upload.writer_node or "")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_seconds):
+                if peer is None or not peer.gates.alive or upload.writer is None:
+                    await asyncio.sleep(most_seconds)
+                else:
+                    await peer.asked(upload.id, upload.writer)
+
+    async def asked(self, upload_id: str, writer: str) -> None:
+        assert self._answer is not None
+        await self._answer(upload_id, writer)
+
+    def answer_with(self, answer: Callable[[str, str], Awaitable[None]]) -> None:
+        self._answer = answer
+
+
+class BucketWorld(World):
+    """The rows and the bucket outlive every process."""
+
+    storage_seconds = 40.0
+
+    def __init__(self, loop: SteppedLoop) -> None:
+        super().__init__(loop)
+        self.rows = MemoryUploadStore(loop, SETTLED_SECONDS)
+        self.bucket = MemoryBucket()
+        self.wire = Wire()
+        self.peers: dict[str, LocalPeers] = {}
+        self._pools: list[PagePool] = []
+        self._merging = mock.patch("tuspy_server.stores.s3.pieces.PIECES_MERGED", PIECES_MERGED)
+        self._merging.start()
+
+    @property
+    def uploads(self) -> MemoryUploadStore:
+        return self.rows
+
+    @property
+    def outbox(self) -> MemoryUploadStore:
+        return self.rows
+
+    def seat(self, gates: Gates) -> Seat:
+        gates.loop = None  # a call that waits at a bucket's gate is at rest
+        name = f"node {len(self.peers)}"
+        rows = self.rows.for_node(name)
+        self.loop.do(rows.open())
+        self.peers[name] = LocalPeers(self, gates)
+        pool = PagePool(4 << 20)
+        plan = PartPlan(part_bytes=PART_BYTES, deferred_part_bytes=DEFERRED_PART_BYTES, most_part_bytes=1 << 20)
+        options = S3StoreOptions(plan=plan, keys=Keys(prefix=PREFIX), storage_seconds=self.storage_seconds)
+        blobs = S3BlobStore(GatedBucket(self.bucket, gates, self.wire), pool, options, self.loop.now)
+        return Seat(rows, blobs, rows, self.peers[name])
+
+    def stand_still(self, seat: Seat, *, still: bool) -> None:
+        assert isinstance(seat.uploads, MemoryUploadStore)
+        seat.uploads.beat(goes_on=not still)
+
+    def kill(self, seat: Seat, *, power_cut: bool) -> None:
+        """`power_cut`: the others know at once."""
+        rows = seat.uploads
+        assert isinstance(rows, MemoryUploadStore)
+        rows.beat(goes_on=False)
+        if power_cut:
+            self.rows._table.silent[rows.node] -= timedelta(seconds=NODE_SECONDS)
+
+    def close(self) -> None:
+        self._merging.stop()
+
+    # --- what lies in the bucket ---------------------------------------------------------------------------------
+
+    def land(self, index: int) -> None:
+        """A call that nobody waits for any more happens now."""
+        work = self.wire.late.pop(index % len(self.wire.late))
+        with suppress(S3Error):
+            self.loop.do(_awaited(work))
+
+    def content(self, upload_id: str) -> tuple[bytes, int]:
+        """What the rows say is stored, as far as the bucket has it."""
+        row = self.rows._table.uploads[upload_id]
+        placement = row.placement
+        assert placement is not None
+        there = self.bucket.objects.get(placement.key)
+        if row.status is not UploadStatus.UPLOADING and there is not None:
+            return there.content, len(there.content)
+        recorded = self.rows._table.recorded[upload_id]
+        multipart = self.bucket.multiparts.get(placement.multipart_id or "")
+        content = b""
+        while row.status is not UploadStatus.FINISHED:
+            part = recorded.parts.get(len(content) // placement.part_bytes + 1)
+            if len(content) % placement.part_bytes == 0 and part is not None:
+                stored = None if multipart is None else multipart.parts.get(part.part_number)
+                found = stored.content if stored is not None and stored.etag == part.etag else b""
+            else:
+                keys = [piece for piece in recorded.pieces() if piece.start == len(content)]
+                keys.sort(key=lambda piece: piece.stop)
+                found = (
+                    self.bucket.objects[keys[-1].key].content if keys and keys[-1].key in self.bucket.objects else b""
+                )
+            if not found:
+                break
+            content += found
+        return content, len(content)
+
+    def stored_ids(self) -> set[str]:
+        pieces = {f"piece {key}" for key in self.bucket.objects if key.startswith(f"{PREFIX}tmp/")}
+        objects = {key.removeprefix(PREFIX) for key in self.bucket.objects if not key.startswith(f"{PREFIX}tmp/")}
+        return pieces | objects | {f"multipart {multipart.key}" for multipart in self.bucket.multiparts.values()}
+
+
+async def _awaited(work: Callable[[], Awaitable[object]]) -> None:
+    await work()
