@@ -77,8 +77,8 @@ class Writing:
             self.writer.advance(count)
             self.received += left[:count]
             left = left[count:]
-            if self.wanted:
-                await self.commit()
+            if self.wanted and await self.commit() is None:
+                raise WriterFenced
 
     def _want(self) -> None:
         self.wanted = True
