@@ -27,6 +27,8 @@ def test_the_pair_is_taken() -> None:
         ({"workers": 2, "database_url": DATABASE}, "workers above 1 need database_url and s3_bucket"),
         ({"database_listen_url": DATABASE}, "database_listen_url needs database_url"),
         ({"database_url": "mysql://db/uploads"}, "must be a URL such as postgresql://"),
+        ({"database_url": "postgresql://a:b@db:port/uploads"}, "a number between 1 and 65535 as its port"),
+        ({"database_url": "postgresql://a:b@db:1,other:99999/uploads"}, "a number between 1 and 65535 as its port"),
         ({"download": "redirect"}, "download redirect needs s3_bucket"),
         ({**PAIR, "s3_endpoint_url": "https://key:secret@s3.example.org"}, "without credentials"),
         ({**PAIR, "s3_endpoint_url": "s3.example.org"}, "must be a URL such as https://"),

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 DATABASE_NAME: Final = "tuspy.sqlite3"
 FILES_NAME: Final = "files"
+PROBE_SECONDS: Final = 10.0
+"""Deadline of one call of a probe: an operator waits for it."""
 SETTLED_SECONDS: Final = 900.0
 """At least, before what a call of an ended upload may have left behind is looked for once more."""
 
@@ -196,7 +198,7 @@ def bucket_client(settings: Settings, *, call_seconds: float | None = None) -> S
 
 def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
     client = bucket_client(settings)
-    from tuspy_server.stores.s3 import keys, part_plan, store  # noqa: PLC0415  # as above
+    from tuspy_server.stores.s3 import keys, opening, part_plan, store  # noqa: PLC0415  # as above
 
     most_part_bytes = settings.pool_bytes // 4
     plan = part_plan.PartPlan(most_part_bytes=most_part_bytes)
@@ -212,7 +214,17 @@ def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
         storage_seconds=2 * settings.storage_seconds,
         link_seconds=round(settings.link_seconds),
     )
-    return client, store.S3BlobStore(client, pool, options)
+    blobs = store.S3BlobStore(client, pool, options)
+    prober = bucket_client(settings, call_seconds=min(settings.storage_seconds, PROBE_SECONDS))
+    longest_seconds = longest_life_seconds(settings)
+    return opening.ProbedBucket(
+        client, blobs, prober, prefix=settings.s3_prefix, longest_seconds=longest_seconds
+    ), blobs
+
+
+def longest_life_seconds(settings: Settings) -> float | None:
+    """Of an unfinished upload; None for no end."""
+    return settings.expires_cap_seconds if settings.expires_seconds else None
 
 
 def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, knows_all_hooks: bool = True) -> Parts:

@@ -12,7 +12,13 @@ from typing import Final, Literal
 import asyncpg
 
 from tuspy_server.clock import SystemClock
-from tuspy_server.compose import DATABASE_NAME, bucket_client, postgres_options
+from tuspy_server.compose import (
+    DATABASE_NAME,
+    PROBE_SECONDS,
+    bucket_client,
+    longest_life_seconds,
+    postgres_options,
+)
 from tuspy_server.model import Upload
 from tuspy_server.settings import Settings
 from tuspy_server.stores.postgres import schema
@@ -23,9 +29,6 @@ from tuspy_server.stores.sqlite.database import Database
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
 
 MOST_UPLOADS: Final = 1_000_000
-PROBE_SECONDS: Final = 10.0
-"""Deadline of one call of a probe: an operator waits for it."""
-
 HEARING_SECONDS: Final = 2.0
 
 
@@ -132,15 +135,9 @@ async def probe_bucket(settings: Settings) -> Sequence[Finding]:
         MissingExtra: it needs the extra `s3`. S3Error: there are no credentials.
     """
     client = bucket_client(settings, call_seconds=min(settings.storage_seconds, PROBE_SECONDS))
-    from tuspy_server.stores.s3 import capabilities  # noqa: PLC0415  # not before the extra is known to be there
+    from tuspy_server.stores.s3 import opening  # noqa: PLC0415  # not before the extra is known to be there
 
-    await client.open()
-    try:
-        seen = await capabilities.probe(client, f"{settings.s3_prefix}tmp/probe/")
-    finally:
-        await client.close()
-    longest_seconds = settings.expires_cap_seconds if settings.expires_seconds else None
-    seen = capabilities.with_expiry(seen, longest_seconds)
+    seen = await opening.looked_at(client, settings.s3_prefix, longest_life_seconds(settings))
     return [Finding(finding.severity, finding.sentence) for finding in seen.findings]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sqlite3
 from pathlib import Path
 
+from tuspy_server import operations
 from tuspy_server.app import TusServer
-from tuspy_server.cli import health
+from tuspy_server.cli import health, showing
 from tuspy_server.cli.flags import UNITS
 from tuspy_server.cli.sources import Loaded
+from tuspy_server.cli.trouble import reason
 from tuspy_server.edge import server
 from tuspy_server.settings import Settings
 from tuspy_server.stores.folder_lock import FolderInUse
@@ -26,6 +27,10 @@ class Findings:
         """It works."""
         print(f"ok    {subject:<9} {text}")
 
+    def doubt(self, subject: str, text: str) -> None:
+        """It works, but an operator should know."""
+        print(f"warn  {subject:<9} {text}")
+
     def trouble(self, subject: str, text: str) -> None:
         """It does not, and a server would not either."""
         self.status = 1
@@ -38,8 +43,14 @@ async def check(loaded: Loaded) -> int:
     settings = loaded.settings
     origins = sorted({given.origin for given in loaded.given.values()})
     findings.fine("settings", f"from {', '.join(origins)}" if origins else "all of them defaults")
-    in_use = await _check_stores(settings, findings)
-    _check_space(settings.data, findings)
+    if settings.database_url is None:
+        in_use = await _check_stores(settings, findings)
+    else:
+        await _check_database(settings, findings)
+        await (_check_files if settings.s3_bucket is None else _check_bucket)(settings, findings)
+        in_use = await _is_served(settings)
+    if settings.s3_bucket is None:
+        _check_space(settings.data, findings)
     if in_use:
         await _check_server(settings, findings)
     else:
@@ -47,12 +58,58 @@ async def check(loaded: Loaded) -> int:
     return findings.status
 
 
-def reason(error: BaseException) -> str:
-    """An error of the operating system, the database or the storage, in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    prefix = "database: " if isinstance(error, sqlite3.Error) else ""
-    return prefix + (" ".join(str(error).split()) or type(error).__name__)
+async def _check_database(settings: Settings, findings: Findings) -> None:
+    place = showing.database_place(settings)
+    try:
+        schema = await operations.look_at_schema(settings)
+    except Exception as error:  # every kind of trouble is a finding
+        findings.trouble("database", reason(error))
+        return
+    if schema.version >= schema.newest:
+        findings.fine("database", f"{place}, schema version {schema.version}")
+    else:
+        todo = (
+            f"{place}, schema version {schema.version} of {schema.newest}: a start migrates it, or tuspy-server migrate"
+        )
+        findings.doubt("database", todo)
+    if settings.database_pooling == "transaction" and settings.database_listen_url is None:
+        findings.doubt("listen", "not tried: past a pooler it needs database_listen_url; without it processes poll")
+        return
+    try:
+        hears = await operations.hears(settings)
+    except Exception as error:  # as above
+        findings.trouble("listen", reason(error))
+        return
+    if hears:
+        findings.fine("listen", "what one connection tells, another hears")
+    else:
+        findings.doubt("listen", "nothing is heard: is there a pooler? set database_pooling and database_listen_url")
+
+
+async def _check_bucket(settings: Settings, findings: Findings) -> None:
+    try:
+        found = await operations.probe_bucket(settings)
+    except Exception as error:  # as above
+        findings.trouble("bucket", reason(error))
+        return
+    if not any(finding.severity == "error" for finding in found):
+        done = "wrote, read back, listed and deleted a probe, whole and in parts"
+        findings.fine("bucket", f"{showing.bucket_place(settings).removeprefix('bucket ')}: {done}")
+    tell = {"error": findings.trouble, "warning": findings.doubt, "note": findings.fine}
+    for finding in found:
+        tell[finding.severity]("bucket", finding.sentence)
+
+
+async def _check_files(settings: Settings, findings: Findings) -> None:
+    """Of a server whose rows are in PostgreSQL and whose files are in the data folder."""
+    try:
+        await TusServer(settings).check()
+    except FolderInUse:
+        findings.fine("folder", f"{settings.data.resolve()} is held by a running server")
+    except Exception as error:  # as above
+        findings.trouble("folder", reason(error))
+    else:
+        findings.fine("folder", f"{settings.data.resolve()}: wrote, synced, read back and deleted a probe")
 
 
 async def _check_stores(settings: Settings, findings: Findings) -> bool:
@@ -93,6 +150,14 @@ def _check_space(folder: Path, findings: Findings) -> None:
         findings.fine("space", text)
     else:
         findings.trouble("space", text)
+
+
+async def _is_served(settings: Settings) -> bool:
+    """Whether a server answers at the address already; whether it is ready is another question."""
+    if settings.port == 0:
+        return False
+    answer = await asyncio.to_thread(health.ask, health.url_of(settings))
+    return answer.answered
 
 
 async def _check_server(settings: Settings, findings: Findings) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import Annotated, Final
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from tuspy_server.app import TusServer
-from tuspy_server.cli import checking, health, showing
+from tuspy_server.cli import checking, health, showing, trouble
 from tuspy_server.cli.flags import ConfigFlag, OtherFlags, ServeFlags
 from tuspy_server.cli.sources import Loaded, WrongSettings, did_you_mean, load, printable
 from tuspy_server.edge import server, workers
 from tuspy_server.logs import STDERR, configure
-from tuspy_server.protocol.errors import TusError
+from tuspy_server.operations import migrate as migrate_database
 from tuspy_server.settings import Settings
 from tuspy_server.stores.folder_lock import FolderInUse
 from tuspy_server.version import VERSION
@@ -60,7 +59,21 @@ def serve(*, config: ConfigFlag = None, flags: ServeFlags = None) -> int:
 
 def _work(settings: Settings, listeners: list[socket.socket], on_ready: Callable[[], None]) -> None:
     configure(settings)
-    server.run(TusServer(settings), settings, lambda *_: on_ready(), listeners)
+    try:
+        server.run(TusServer(settings), settings, lambda *_: on_ready(), listeners)
+    except trouble.expected() as error:
+        raise workers.WorkerFailed(trouble.reason(error)) from error
+
+
+@app.command
+def migrate(*, config: ConfigFlag = None, flags: OtherFlags = None) -> int:
+    """Bring the tables in PostgreSQL up to date. Every start does so by itself; running servers may go on."""
+    settings = _load(config, flags, quiet=True).settings
+    if settings.database_url is None:
+        return _fail("there is no --database-url; the embedded database is brought up to date by every start", status=2)
+    before, after = asyncio.run(migrate_database(settings))
+    print(showing.migration(settings, before, after))
+    return 0
 
 
 @app.command
@@ -71,8 +84,8 @@ def sweep(
     flags: OtherFlags = None,
 ) -> int:
     """Remove unfinished uploads past their expiry, once. A running server does so by itself."""
-    settings = _load(config, flags).settings
-    if not settings.data.is_dir():
+    settings = _load(config, flags, quiet=True).settings
+    if settings.s3_bucket is None and not settings.data.is_dir():
         return _fail(f"there is no data folder {settings.data}")
     try:
         report = asyncio.run(TusServer(settings).sweep(dry_run=dry_run))
@@ -87,8 +100,8 @@ def sweep(
 
 @app.command
 def check(*, config: ConfigFlag = None, flags: OtherFlags = None) -> int:
-    """Try out everything that a server needs: settings, address, folder, database, storage."""
-    loaded = _load(config, flags)
+    """Try out everything that a server needs: settings, address, database, and folder or bucket."""
+    loaded = _load(config, flags, quiet=True)
     return asyncio.run(checking.check(loaded))
 
 
@@ -137,16 +150,20 @@ def _run(arguments: list[str]) -> int:
         # The reader of our output has gone; without this the interpreter complains of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, sqlite3.Error, TusError, workers.WorkerFailed) as error:
-        return _fail(checking.reason(error))
+    except trouble.expected() as error:
+        return _fail(trouble.reason(error))
     except KeyboardInterrupt:
         return server.INTERRUPTED
     return status if isinstance(status, int) else 0
 
 
-def _load(config: Path | None, flags: dict[str, object] | None) -> Loaded:
+def _load(config: Path | None, flags: dict[str, object] | None, *, quiet: bool = False) -> Loaded:
+    """`quiet`: of a command that says itself what it meets; logs of less than errors are for who asks for them."""
     loaded = load(flags or {}, config)
-    configure(loaded.settings)
+    settings = loaded.settings
+    if quiet and "log_level" not in loaded.given:
+        settings = settings.model_copy(update={"log_level": "error"})
+    configure(settings)
     return loaded
 
 

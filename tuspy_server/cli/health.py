@@ -22,6 +22,7 @@ class Answer:
 
     ready: bool
     text: str
+    answered: bool = True
 
 
 def reachable(host: str) -> str:
@@ -67,7 +68,8 @@ def ask(url: str) -> Answer:
         response = connection.getresponse()
         text = response.read(READ_BYTES).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        return Answer(ready=False, text=f"{url}: no answer ({printable(str(error) or type(error).__name__)})")
+        text = f"{url}: no answer ({printable(str(error) or type(error).__name__)})"
+        return Answer(ready=False, text=text, answered=False)
     finally:
         connection.close()
     ready = response.status == http.client.OK

@@ -6,12 +6,14 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ByteSize, SecretStr
 
 from tuspy_server.cli.flags import size_text
 from tuspy_server.cli.health import reachable
-from tuspy_server.cli.sources import Loaded, without_credentials
+from tuspy_server.cli.sources import Loaded, printable, without_credentials
+from tuspy_server.compose import postgres_options
 from tuspy_server.settings import Settings
 from tuspy_server.uploads.sweeper import SweepReport
 from tuspy_server.version import VERSION
@@ -27,10 +29,37 @@ def banner(settings: Settings, host: str, port: int) -> str:
         (
             f"tuspy-server {VERSION}",
             f"  upload to  {settings.public_url or origin}{settings.path}{everywhere}",
-            f"  data in    {settings.data.resolve()}",
+            f"  data in    {data_place(settings)}",
             f"  health     {origin}/readyz",
         )
     )
+
+
+def data_place(settings: Settings) -> str:
+    """Where rows and bytes are, without credentials."""
+    files = str(settings.data.resolve()) if settings.s3_bucket is None else bucket_place(settings)
+    return files if settings.database_url is None else f"{database_place(settings)}, {files}"
+
+
+def database_place(settings: Settings) -> str:
+    """Server and name of the PostgreSQL database."""
+    if settings.database_url is None:
+        raise ValueError("the settings name no database_url")
+    name = unquote(urlsplit(settings.database_url.get_secret_value()).path.strip("/"))
+    return printable(f"PostgreSQL {postgres_options(settings).where}{f'/{name}' if name else ''}")
+
+
+def bucket_place(settings: Settings) -> str:
+    """Name and service of the bucket, and what all keys begin with."""
+    service = f" at {settings.s3_endpoint_url}" if settings.s3_endpoint_url else ""
+    below = f", below {settings.s3_prefix}" if settings.s3_prefix else ""
+    return f"bucket {settings.s3_bucket}{service}{below}"
+
+
+def migration(settings: Settings, before: int, after: int) -> str:
+    """What a migration has done."""
+    done = f"{database_place(settings)}: schema version {before} before, {after} now"
+    return f"{done} (nothing to do)" if before == after else done
 
 
 def settings_as_toml(loaded: Loaded) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
 
 from tuspy_server.settings.kinds import Seconds
 from tuspy_server.settings.places import PlaceSettings
+
+MOST_PORT: Final = 65_535
 
 
 class StoreSettings(PlaceSettings):
@@ -64,6 +66,12 @@ class StoreSettings(PlaceSettings):
     def _database_is_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and urlsplit(url.get_secret_value()).scheme not in ("postgresql", "postgres"):
             raise ValueError("must be a URL such as postgresql://user:password@host/database")
+        # Several hosts may be named, each with a port.
+        hosts = "" if url is None else urlsplit(url.get_secret_value()).netloc.rpartition("@")[2]
+        for host in hosts.split(","):
+            port = host.rpartition("]")[2].partition(":")[2]
+            if port and not (port.isdecimal() and 0 < int(port) <= MOST_PORT):
+                raise ValueError("must have a number between 1 and 65535 as its port")
         return url
 
     @field_validator("s3_endpoint_url")

@@ -1,0 +1,74 @@
+"""A bucket is tried out before uploads are entrusted to it."""
+
+from __future__ import annotations
+
+import structlog
+
+from tuspy_server.protocol.errors import StorageFault
+from tuspy_server.stores.s3.capabilities import Capabilities, probe, with_expiry
+from tuspy_server.stores.s3.client import S3Client
+from tuspy_server.stores.s3.store import S3BlobStore
+
+log = structlog.get_logger("tuspy_server.stores.s3")
+
+
+class BucketUnusable(StorageFault):
+    """As its base; says at the start what the bucket does not do."""
+
+    def __init__(self, bucket: str, sentence: str) -> None:
+        Exception.__init__(self, f"bucket {bucket}: {sentence}")
+
+
+async def looked_at(client: S3Client, prefix: str, longest_seconds: float | None) -> Capabilities:
+    """Probe with a client that is not open, and close it; never raises for what the probe meets.
+
+    Args:
+        client: with deadlines that somebody may wait for.
+        prefix: of all keys of the server.
+        longest_seconds: that an unfinished upload may live; None for no end.
+
+    Raises:
+        S3Error: there are no credentials.
+    """
+    await client.open()
+    try:
+        seen = await probe(client, f"{prefix}tmp/probe/")
+    finally:
+        await client.close()
+    return with_expiry(seen, longest_seconds)
+
+
+class ProbedBucket:
+    """The client of a store. Opening it tries the bucket out, and tells client and store what it cannot do."""
+
+    def __init__(
+        self, client: S3Client, store: S3BlobStore, prober: S3Client, *, prefix: str, longest_seconds: float | None
+    ) -> None:
+        """`prober`: another client of the same bucket, used once; see `looked_at` for the others."""
+        self._client = client
+        self._store = store
+        self._prober = prober
+        self._prefix = prefix
+        self._longest_seconds = longest_seconds
+
+    async def open(self) -> None:
+        """Probe, and open.
+
+        Raises:
+            BucketUnusable: 503, with the first reason. S3Error: there are no credentials.
+        """
+        seen = await looked_at(self._prober, self._prefix, self._longest_seconds)
+        options = self._client.options
+        for finding in seen.findings:
+            if finding.severity == "error":
+                raise BucketUnusable(options.bucket, finding.sentence)
+            tell = log.warning if finding.severity == "warning" else log.info
+            tell("bucket.probe.finding", bucket=options.bucket, finding=finding.sentence)
+        if options.checksums == "auto":
+            self._client.sends_crc32c = seen.accepts_crc32c
+        self._store.adapt(seen)
+        await self._client.open()
+
+    async def close(self) -> None:
+        """Close the client. May be called twice."""
+        await self._client.close()
