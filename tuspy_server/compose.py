@@ -211,7 +211,7 @@ def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
     options = store.S3StoreOptions(
         plan=plan,
         keys=keys.Keys(settings.s3_key, settings.s3_prefix),
-        storage_seconds=2 * settings.storage_seconds,
+        storage_seconds=4 * settings.storage_seconds,
         link_seconds=round(settings.link_seconds),
     )
     blobs = store.S3BlobStore(client, pool, options)

@@ -271,8 +271,7 @@ class RunningAppend:
     async def _discard(self, blob: BlobWriter) -> None:
         # The row first: after a commit of unknown outcome it alone knows what counts. What cannot be cut off then lies
         # past the offset, and the next claim cuts it off.
-        counted = self._commits.upload.upload_offset
-        upload = await self._commits.commit(counted, release=True, with_length=False)
+        upload = await self._commits.commit(self._commits.countable, release=True, with_length=False)
         await blob.rollback(upload.upload_offset)
 
     async def _keep(self, *, whole: bool) -> Upload:

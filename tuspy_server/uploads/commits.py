@@ -157,6 +157,13 @@ class Commits:
         """The same for an upload whose last byte has come."""
         return self._take(await self._open_blob().finish())
 
+    @property
+    def countable(self) -> int:
+        """The offset that a commit is to reach: with what is not recorded yet it records also where that ends, or the
+        next writer would find parts past its offset."""
+        counted = self.upload.upload_offset
+        return counted if self._unrecorded is None else max(counted, self.visible(self._unrecorded.upload_offset))
+
     def _open_blob(self) -> BlobWriter:
         if self._blob is None:
             raise AssertionError("bytes come when the storage is open")
@@ -195,7 +202,7 @@ class Commits:
         """
         placement, stored = self.upload.placement, self._unrecorded
         if placement is not None and self._assemblies is not None and (stored is None or stored.etag is None):
-            draft = self._draft(self.visible(length), length, release=False)
+            draft = self._draft(self.visible(length), length, release=False, is_last=True)
             return await self._of_this_writer(await self._assemblies.complete(draft))
         event = draft_event(
             EventType.FINISHED,
@@ -206,7 +213,7 @@ class Commits:
         )
         return await self._of_this_writer(await self._store.finish(self._draft(length, length, release=True), event))
 
-    def _draft(self, offset: int, length: int | None, *, release: bool) -> Commit:
+    def _draft(self, offset: int, length: int | None, *, release: bool, is_last: bool = False) -> Commit:
         return Commit(
             upload_id=self.upload.id,
             writer=self._writer,
@@ -216,7 +223,7 @@ class Commits:
             lifetime=self._lifetime,
             stored=self._unrecorded,
             # A claim over a writer that does not let go says so by itself.
-            unsettled=release and self._blob is not None and self._blob.unsettled,
+            unsettled=(release or is_last) and self._blob is not None and self._blob.unsettled,
         )
 
     async def _of_this_writer(self, upload: Upload | None) -> Upload:
