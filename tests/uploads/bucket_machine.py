@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.uploads.bodies import ScriptedBody
-from tests.uploads.book import Request
+from tests.uploads.book import Entry, Request
 from tests.uploads.bucket_world import SETTLED_SECONDS, BucketWorld
 from tests.uploads.gated_bucket import BUCKET_CALLS, BUCKET_FAULTS
 from tests.uploads.gates import ASSEMBLY_CALLS, BLOB_CALLS, STORE_CALLS, Trap
-from tests.uploads.machine import INDEX, RARELY, WHEN, UploadsMachine
+from tests.uploads.machine import INDEX, MOST_REQUESTS, RARELY, WHEN, UploadsMachine
+from tests.uploads.node import Node
+from tests.uploads.scene import MOST_BYTES
+from tuspy_server.protocol.core import Patch
 from tuspy_server.protocol.errors import StorageFull, StoreUnavailable
 
 CALL: Final = st.sampled_from(
@@ -28,6 +31,23 @@ CALL: Final = st.sampled_from(
 )
 
 
+LAST_CALL: Final = st.sampled_from(
+    [
+        *(
+            "complete",
+            "assembly",
+            "finish",
+            "finish",
+            "cleanup",
+            "cleaned",
+            "UploadPartCopy",
+            "CompleteMultipartUpload",
+        ),
+        *("CompleteMultipartUpload", "UploadPart", "PutObject", "DeleteObjects", "CreateMultipartUpload", "assemble"),
+    ]
+)
+
+
 class BucketMachine(UploadsMachine):
     """Each request goes to one of the processes by chance."""
 
@@ -37,6 +57,7 @@ class BucketMachine(UploadsMachine):
     patience_seconds = 65.0
 
     world: BucketWorld
+    chosen: Node | None = None
 
     def faults_of(self, call: str) -> list[Callable[[], Exception]]:
         if call in BUCKET_CALLS:
@@ -45,7 +66,7 @@ class BucketMachine(UploadsMachine):
 
     def _begin(self, request: Request, work: Callable[[], Any], sent: int = 0, *, ends: bool = False) -> None:
         awake = [node for node in self.nodes if not node.is_still] or self.nodes
-        self.node = self.random.choice(awake)
+        self.node = self.chosen or self.random.choice(awake)
         super()._begin(request, work, sent, ends=ends)
 
     def _settle_answers(self) -> None:
@@ -91,6 +112,101 @@ class BucketMachine(UploadsMachine):
 
     def _some_node(self) -> Any:
         return self.random.choice(self.nodes)
+
+    # --- what chance alone rarely comes to -----------------------------------------------------------------------
+
+    @rule(
+        index=INDEX,
+        call=LAST_CALL,
+        when=WHEN,
+        which=st.integers(0, 11),
+        then=st.sampled_from(["go on", "head", "patch", "delete", "crash", "crash", "pause"]),
+    )
+    @precondition(lambda self: len(self._pending()) < MOST_REQUESTS)
+    def finish_in_trouble(self, index: int, call: str, when: Any, which: int, then: str) -> None:
+        """The last bytes come, and something happens on the way from them to the finished upload."""
+        entries = [entry for entry in self._known() if not entry.end and entry.whole is None and entry.length]
+        if not entries:
+            return
+        entry = self._pick(entries, index)
+        self.chosen = self._some_node()
+        faults = self.faults_of(call)
+        error = self._pick(faults, which) if faults and which < 6 else None
+        self.faulted = True
+        self.chosen.gates.traps.append(Trap(call, when, error))
+        self._send_rest(entry)
+        if then == "crash":
+            self.node = self.chosen
+            self._die(power_cut=which % 2 == 0)
+        elif then == "pause" and not any(node.is_still for node in self.nodes):
+            self.chosen.stand_still(still=True)
+        self.chosen = None
+        if then != "go on":
+            self.loop.advance(self.random.choice([0.1, 1.1, 16.0]))
+        if then == "delete":
+            entry.delete_asked = True
+            request = Request("delete", ScriptedBody.whole(b""), upload_id=entry.upload_id)
+            self._begin(request, lambda: self.node.uploads.terminate(entry.upload_id))
+        elif then == "patch":
+            self._send_rest(entry)
+        elif then != "go on":
+            request = Request("head", ScriptedBody.whole(b""), upload_id=entry.upload_id)
+            self._begin(request, lambda: self.node.uploads.look(entry.upload_id))
+
+    def _send_rest(self, entry: Entry) -> None:
+        start = len(entry.counted)
+        rest = self.random.randbytes(max((entry.length or 0) - start, 0))
+        request = Request("patch", ScriptedBody(), upload_id=entry.upload_id, start=start, planned=rest)
+        patch = Patch(upload_offset=start, body_bytes=len(rest), declared_length=None, checksum=None)
+        self._begin(
+            request, lambda: self.node.uploads.append(entry.upload_id, patch, request.body), len(rest), ends=True
+        )
+
+    @rule(
+        index=INDEX,
+        count=st.integers(4, 12),
+        call=st.sampled_from(["UploadPart", "UploadPart", "PutObject", "CreateMultipartUpload", "commit"]),
+        when=WHEN,
+        which=INDEX,
+        then=st.sampled_from(["go on", "crash", "pause"]),
+    )
+    @precondition(lambda self: self._open_bodies() and len(self._pending()) < MOST_REQUESTS)
+    def overtake(self, *, index: int, count: int, call: str, when: Any, which: int, then: str) -> None:
+        """A client that has lost its connection goes on with other bytes through another process, while calls of the
+        first one are on their way (fault K05)."""
+        request = self._pick(self._open_bodies(), index)
+        entry = self.book.entries.get(request.upload_id or "")
+        if (
+            request.node not in self.nodes
+            or entry is None
+            or entry.end
+            or entry.was_finished
+            or entry.whole is not None
+        ):
+            return
+        self.faulted = True
+        first: Any = request.node
+        error = self._pick(self.faults_of(call), which) if which < 3 else None
+        first.gates.traps.append(Trap(call, when, error))
+        self._send(request, count)
+        self.loop.settle()
+        if then == "crash":
+            self.node = first
+            self._die(power_cut=which % 2 == 0)
+        elif then == "pause" and not any(node.is_still for node in self.nodes):
+            first.stand_still(still=True)
+        self.chosen = self._pick([node for node in self.nodes if node is not first], 0)
+        start, room = len(entry.counted), (MOST_BYTES if entry.length is None else entry.length) - len(entry.counted)
+        planned = self.random.randbytes(min(count, room))
+        rival = Request("patch", ScriptedBody(), entry.upload_id, start, planned, chunked=True)
+        patch = Patch(upload_offset=start, body_bytes=None, declared_length=None, checksum=None)
+        self._begin(
+            rival,
+            lambda: self.node.uploads.append(entry.upload_id, patch, rival.body),
+            len(planned),
+            ends=which % 2 == 0,
+        )
+        self.chosen = None
 
     # --- processes that stand still, calls that come late --------------------------------------------------------
 

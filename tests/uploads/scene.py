@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, ClassVar, Final
 from unittest import mock
 
@@ -83,6 +84,7 @@ class Scene(RuleBasedStateMachine):
         stuck = [request.kind for request in self._pending()]
         if stuck or self._waiting():
             self.book.complain(f"I12: {stuck} do not end though no fault is left")
+        self.recover_all()
         for entry in self._known():
             self._finish(entry)
         self.everything_holds()
@@ -91,6 +93,12 @@ class Scene(RuleBasedStateMachine):
         self.book.check_events()
         self._check_nothing_is_left()
         self._raise_complaints()
+
+    def recover_all(self) -> None:
+        """What each process does every few seconds."""
+        for node in self.nodes:
+            node.run(partial(self.loop.create_task, node.uploads.recover()))
+        self.loop.advance(1.1)
 
     def let_time_sweep(self) -> None:
         """What is not finished by now expires; all that has ended loses its bytes."""

@@ -48,7 +48,7 @@ class Finishing:
         self._wakeup = wakeup
         self._held = held
         self._tasks = Tasks()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[bool]] = {}
         self._draining = asyncio.Event()
 
     def begin(self, upload: Upload) -> None:
@@ -69,7 +69,9 @@ class Finishing:
                     task = self._running.get(upload_id)
                     if task is not None:
                         await asyncio.wait({task})
-                        return
+                        if not task.cancelled() and task.exception() is None and task.result():
+                            return
+                        continue  # another node has taken it over
                     await self.adopt(upload_id)
                     if upload_id in self._running:
                         continue
@@ -98,25 +100,28 @@ class Finishing:
         self.drain()
         await self._tasks.close(deadline_seconds)
 
-    def _ended(self, upload_id: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, upload_id: str, task: asyncio.Task[bool]) -> None:
         if self._running.get(upload_id) is task:
             del self._running[upload_id]
 
-    async def _put_together(self, upload: Upload, writer: str) -> None:
+    async def _put_together(self, upload: Upload, writer: str) -> bool:
+        """Whether it was this process that brought the upload to its end."""
         try:
             delay_seconds = FIRST_RETRY_SECONDS
-            while not await self._try(upload, writer):
+            while (ended := await self._try(upload, writer)) is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay_seconds * random.uniform(0.5, 1.0)):
                         await self._draining.wait()
                 if self._draining.is_set():
-                    return
+                    return False
                 delay_seconds = min(2 * delay_seconds, LONGEST_RETRY_SECONDS)
+            return ended
         finally:
             self.writers.discard(writer)
 
-    async def _try(self, upload: Upload, writer: str) -> bool:
-        """Whether this process is done with the upload."""
+    async def _try(self, upload: Upload, writer: str) -> bool | None:
+        """Whether the upload has come to its end; False where another node has taken it over, None where it is to be
+        tried again."""
         try:
             etag = await self._blobs.assemble(upload, await self._assemblies.assembly(upload.id))
             finished = await self._finish(upload, writer, etag)
@@ -124,18 +129,19 @@ class Finishing:
             return await self._fail(upload, writer, "bytes_missing")
         except TryLater as error:
             log.warning("upload.assembly.failed", upload_id=upload.id, code=error.code)
-            return False
+            return None
         except Exception as error:  # whatever it is, somebody's bytes depend on the next try
             log.exception("upload.assembly.crashed", upload_id=upload.id)
             with suppress(TusError):
                 if await self._assemblies.tried(upload.id, writer) >= MOST_TRIES:
                     return await self._fail(upload, writer, type(error).__name__)
+            return None
+        if finished is None:
             return False
-        if finished is not None:
-            log.info("upload.assembly.finished", upload_id=upload.id, upload_length=upload.upload_length)
-            self._wakeup.notify()
-            await self.clean(upload.id)
-        return True  # or another node has taken it over
+        log.info("upload.assembly.finished", upload_id=upload.id, upload_length=upload.upload_length)
+        self._wakeup.notify()
+        await self.clean(upload.id)
+        return True
 
     async def _finish(self, upload: Upload, writer: str, etag: str) -> Upload | None:
         length = upload.upload_length
@@ -169,14 +175,14 @@ class Finishing:
         except TryLater as error:
             log.warning("upload.cleanup.failed", upload_id=upload_id, reason=type(error).__name__)
 
-    async def _fail(self, upload: Upload, writer: str, reason: str) -> bool:
-        """What was stored is not there: nothing can mend that, so say it loudly."""
+    async def _fail(self, upload: Upload, writer: str, reason: str) -> bool | None:
+        """What was stored is not there: nothing can mend that, so say it loudly. Returns as `_try`."""
         log.error("upload.failed", upload_id=upload.id, upload_length=upload.upload_length, reason=reason)
         event = draft_for(EventType.FAILED, upload)
         ending = Ending(upload_id=upload.id, status=UploadStatus.FAILED, event=event, writer=writer)
         try:
-            await self._store.end(ending)
+            ended = await self._store.end(ending)
         except TryLater:
-            return False
+            return None
         self._wakeup.notify()
-        return True
+        return ended is not None

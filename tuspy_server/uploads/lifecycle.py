@@ -196,9 +196,10 @@ class Uploads:
     async def close(self, deadline_seconds: float) -> None:
         """Drain, and wait until everything that has begun has ended."""
         self.drain()
-        await self._tasks.close(deadline_seconds)
+        closing = [self._tasks.close(deadline_seconds)]
         if self._finishing is not None:
-            await self._finishing.close(deadline_seconds)
+            closing.append(self._finishing.close(deadline_seconds))
+        await asyncio.gather(*closing)
 
     # --- in tasks of their own -----------------------------------------------------------------------------------
 
@@ -241,7 +242,9 @@ class Uploads:
             return await self._run(*self._bodies.register(Claimed(upload=upload), create.append, source))
         except Exception as error:  # whatever it was, the upload that nobody knows of must not stay
             # Nothing is left to PATCH where the length is 0: a 201 would say that it is finished.
-            if isinstance(error, BodyStalled | Draining) and create.upload_length != 0:
+            # One that is being finished will be finished, whether or not its client can learn of it.
+            passes = isinstance(error, BodyStalled | Draining | UploadBusy)
+            if passes and create.upload_length != 0:
                 return await self.find(upload_id)
             with suppress(TusError):
                 await self._end(upload_id)
