@@ -43,7 +43,14 @@ def production(
 
 
 @pytest.fixture(scope="module")
+def node_settings() -> dict[str, object]:
+    """Of the two nodes; a module may have its own."""
+    return {"commit_interval_seconds": 0.05}
+
+
+@pytest.fixture(scope="module")
 def pair_of_nodes(
+    node_settings: dict[str, object],
     rclone: Gateway,
     shared_strict: StrictProcess,
     postgres_server: PostgresServer,
@@ -61,7 +68,7 @@ def pair_of_nodes(
     )
     try:
         for _ in range(2):
-            made.node(commit_interval_seconds=0.05).launch()
+            made.node(**node_settings).launch()
         for node in made.nodes:
             node.wait_ready()
         yield made

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from tests.support.client import TusUpload
+from tests.support.client import CONNECTION_LOST, TusUpload, request
 from tests.support.events import EVENTS_VARIABLE, HOOKED_APP, finished_event_ids
 from tests.support.process import MEBIBYTE, UPLOAD_ID, ServerProcess, wait_for
 from tests.support.strict_s3.remote import StrictProcess
@@ -160,6 +161,36 @@ class Production:
         for node in self.nodes:
             node.close()
             print(f"--- {node.log_path}\n{node.log_tail()}")
+
+
+def persevere(upload: TusUpload, content: bytes, *, chunk: int = 1 << 30, seconds: float = 60) -> Counter[str]:
+    """As a good client does it: HEAD, PATCH from there, and again after what says that it should come again. Gives how
+    often each method had which status."""
+    answers: Counter[str] = Counter()
+
+    def is_finished() -> bool:
+        try:
+            answer = request("HEAD", upload.url)
+            answers[f"HEAD {answer.status}"] += 1
+            assert answer.status in (200, 423), answer
+            if answer.status == 423:
+                return False
+            offset = upload.acknowledge(int(answer.fields["upload-offset"]))
+            while offset < len(content):
+                answer = upload.patch(content[offset : offset + chunk])
+                answers[f"PATCH {answer.status}"] += 1
+                assert answer.status in (204, 409, 423, 503), answer
+                assert answer.status != 503 or "retry-after" in answer.fields
+                if answer.status != 204:
+                    return False
+                offset = upload.acknowledged
+        except CONNECTION_LOST:
+            answers["lost"] += 1
+            return False
+        return True
+
+    wait_for(is_finished, "the upload is finished", seconds)
+    return answers
 
 
 def log_of(node: Node, event: str) -> list[dict[str, Any]]:
