@@ -86,7 +86,7 @@ class Book:
             entry.counted = bytearray(entry.whole)
         if upload.status is UploadStatus.FINISHED:
             entry.was_finished = True
-            content, durable_bytes = self._world.content(upload.id)
+            content, durable_bytes = self._world.content(upload)
             if content != bytes(entry.counted) or durable_bytes != len(content):
                 self.complain(f"I7: finished with {content!r} ({durable_bytes} durable), not {bytes(entry.counted)!r}")
 
@@ -146,7 +146,7 @@ class Book:
                 self.complain(f"the row is {row.status}, which nobody has seen happen")
 
     def _check_live(self, entry: Entry, row: Upload) -> None:
-        content, durable_bytes = self._world.content(entry.upload_id)
+        content, durable_bytes = self._world.content(row)
         offset = row.upload_offset
         if offset != len(entry.counted) or offset < entry.highest_shown:
             self.complain(f"I1: the offset is {offset}, {len(entry.counted)} counted, {entry.highest_shown} shown")

@@ -11,13 +11,15 @@ from unittest import mock
 
 from tests.support.memory_bucket import MemoryBucket
 from tests.uploads.gated_bucket import GatedBucket, Wire
-from tests.uploads.gates import Gates
+from tests.uploads.gates import BLOB_CALLS, Gates
 from tests.uploads.stepping import SteppedLoop
 from tests.uploads.worlds import Seat, World
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.pages import PagePool
+from tuspy_server.ports import Outbox
 from tuspy_server.stores.memory.table import NODE_SECONDS
 from tuspy_server.stores.memory.uploads import MemoryUploadStore
+from tuspy_server.stores.postgres.store import PostgresUploadStore
 from tuspy_server.stores.s3.errors import S3Error
 from tuspy_server.stores.s3.keys import Keys
 from tuspy_server.stores.s3.part_plan import PartPlan
@@ -71,18 +73,21 @@ class BucketWorld(World):
         self._merging.start()
 
     @property
-    def uploads(self) -> MemoryUploadStore:
+    def uploads(self) -> MemoryUploadStore | PostgresUploadStore:
         return self.rows
 
     @property
-    def outbox(self) -> MemoryUploadStore:
+    def outbox(self) -> Outbox:
         return self.rows
 
     def seat(self, gates: Gates) -> Seat:
-        gates.loop = None  # a call that waits at a bucket's gate is at rest
         name = f"node {len(self.peers)}"
         rows = self.rows.for_node(name)
         self.loop.do(rows.open())
+        return self.seat_with(rows, name, gates)
+
+    def seat_with(self, rows: MemoryUploadStore | PostgresUploadStore, name: str, gates: Gates) -> Seat:
+        gates.uncounted = (*BLOB_CALLS, "assemble")
         self.peers[name] = LocalPeers(self, gates)
         pool = PagePool(4 << 20)
         plan = PartPlan(part_bytes=PART_BYTES, deferred_part_bytes=DEFERRED_PART_BYTES, most_part_bytes=1 << 20)
@@ -113,24 +118,26 @@ class BucketWorld(World):
         with suppress(S3Error):
             self.loop.do(_awaited(work))
 
-    def content(self, upload_id: str) -> tuple[bytes, int]:
+    def content(self, upload: Upload) -> tuple[bytes, int]:
         """What the rows say is stored, as far as the bucket has it."""
-        row = self.rows._table.uploads[upload_id]
-        placement = row.placement
+        placement = upload.placement
         assert placement is not None
         there = self.bucket.objects.get(placement.key)
-        if row.status is not UploadStatus.UPLOADING and there is not None:
+        if upload.status is not UploadStatus.UPLOADING and there is not None:
             return there.content, len(there.content)
-        recorded = self.rows._table.recorded[upload_id]
+        if upload.status is UploadStatus.FINISHED:
+            return b"", 0
+        recorded = self.loop.do(self.uploads.assembly(upload.id))
+        parts = {part.part_number: part for part in recorded.parts}
         multipart = self.bucket.multiparts.get(placement.multipart_id or "")
         content = b""
-        while row.status is not UploadStatus.FINISHED:
-            part = recorded.parts.get(len(content) // placement.part_bytes + 1)
+        while True:
+            part = parts.get(len(content) // placement.part_bytes + 1)
             if len(content) % placement.part_bytes == 0 and part is not None:
                 stored = None if multipart is None else multipart.parts.get(part.part_number)
                 found = stored.content if stored is not None and stored.etag == part.etag else b""
             else:
-                keys = [piece for piece in recorded.pieces() if piece.start == len(content)]
+                keys = [piece for piece in recorded.pieces if piece.start == len(content)]
                 keys.sort(key=lambda piece: piece.stop)
                 found = (
                     self.bucket.objects[keys[-1].key].content if keys and keys[-1].key in self.bucket.objects else b""

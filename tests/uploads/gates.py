@@ -62,7 +62,8 @@ class Trap:
 class Gates:
     """One process's gates. Once it is dead nothing of it reaches a store any more.
 
-    A stepped loop is told of the calls that are under way, so that it does not take a thread's work for rest.
+    A stepped loop is told of the calls that are under way, so that it does not take a thread's work for rest; but not
+    of those in which others may be at rest.
     """
 
     loop: SteppedLoop | None
@@ -71,14 +72,16 @@ class Gates:
     waiting: list[Gate] = field(default_factory=list)
     failed: int = 0
     alive: bool = True
+    uncounted: tuple[str, ...] = ()
 
     async def call(self, name: str, work: Callable[[], Awaitable[Result]]) -> Result:
         await self.stop_at(name, "before")
-        self.count_call(1)
+        counted = name not in self.uncounted
+        self.count_call(counted)
         try:
             result = await work()
         finally:
-            self.count_call(-1)
+            self.count_call(-counted)
         await self.stop_at(name, "after")
         return result
 

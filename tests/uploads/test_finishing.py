@@ -105,7 +105,7 @@ class Stage:
     def is_finished(self, upload: Upload) -> bool:
         row = self.row(upload)
         whole = row.status is UploadStatus.FINISHED and row.upload_offset == len(WHOLE) and row.writer is None
-        return whole and self.world.content(upload.id)[0] == WHOLE
+        return whole and self.world.content(row)[0] == WHOLE
 
     def events(self) -> list[EventType]:
         return [event.type for event in self.loop.do(self.world.outbox.events(0, 100))]
@@ -388,6 +388,21 @@ def test_trouble_with_the_pieces_is_left_to_the_sweeper(stage: Stage) -> None:
     assert len(stage.world.stored_ids()) > 1
     stage.begin(stage.there, stage.there.sweeper.sweep)
     assert stage.world.stored_ids() == {upload.id}
+
+
+def test_a_delete_behind_the_finish_is_not_taken_for_cleaned(stage: Stage) -> None:
+    """I8: the finisher says that the pieces are gone, when the whole object has become due for removal."""
+    upload = stage.create().result()
+    stage.patch(stage.here, upload, 0, WHOLE[:3])
+    stage.hold(stage.here, "cleaned")
+    stage.patch(stage.here, upload, 3, WHOLE[3:])
+    stage.fail(stage.there, "HeadObject", lambda: BucketFault("refused"))
+    delete = stage.delete(stage.there, upload)
+    assert delete.exception() is None
+    stage.let_go(stage.here)
+    assert stage.world.stored_ids() == {upload.id}
+    stage.begin(stage.there, stage.there.sweeper.sweep)
+    assert stage.world.stored_ids() == set()
 
 
 def test_two_finishers_at_once_make_one_finish(stage: Stage) -> None:

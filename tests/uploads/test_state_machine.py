@@ -15,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.uploads.bucket_machine import BucketMachine
 from tests.uploads.machine import UploadsMachine
+from tests.uploads.postgres_world import PostgresWorld
 from tests.uploads.worlds import DiskWorld
 
 
@@ -23,6 +24,12 @@ class DiskMachine(UploadsMachine):
 
     world_type = DiskWorld
     checks_events_each_step = False
+
+
+class PostgresMachine(BucketMachine):
+    """Rows in PostgreSQL."""
+
+    world_type = PostgresWorld
 
 
 def run(machine: type[UploadsMachine], examples: int, steps: int) -> None:
@@ -54,7 +61,22 @@ def test_the_invariants_hold_on_sqlite_and_files() -> None:
 
 def test_the_invariants_hold_on_a_bucket() -> None:
     """The same, with two processes; faults K05 to K08, S01, S02, S05 to S08."""
-    run(BucketMachine, examples=300, steps=40)
+    run(BucketMachine, examples=250, steps=40)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_invariants_hold_on_a_bucket_for_long() -> None:
+    run(BucketMachine, examples=2000, steps=60)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_invariants_hold_on_postgres_and_a_bucket_for_long(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PostgresWorld, "dsn", postgres_dsn, raising=False)
+    run(PostgresMachine, examples=70, steps=30)
 
 
 @pytest.mark.long

@@ -135,4 +135,4 @@ def test_a_claim_waits_for_a_writer_that_hangs_and_then_says_busy(stage: Stage) 
     assert isinstance(early.exception(), WriterFenced)
     again = stage.patch(upload, ScriptedBody.whole(b"456"))
     assert again.result().upload_offset == 3
-    assert stage.world.content(upload.id)[0] == b"456"
+    assert stage.world.content(upload)[0] == b"456"

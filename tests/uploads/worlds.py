@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.uploads.gates import Gates
 from tests.uploads.stepping import SteppedLoop
+from tuspy_server.model import Upload
 from tuspy_server.pages import PagePool
 from tuspy_server.ports import Assemblies, BlobStore, Outbox, Peers, UploadStore
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
@@ -58,7 +59,7 @@ class World(ABC):
         """End a process; `power_cut`: what no sync has covered is lost, where the world can tell."""
 
     @abstractmethod
-    def content(self, upload_id: str) -> tuple[bytes, int]:
+    def content(self, upload: Upload) -> tuple[bytes, int]:
         """The bytes that are stored, and how many of them are durable."""
 
     @abstractmethod
@@ -94,8 +95,8 @@ class MemoryWorld(World):
                 blob.durable_bytes = len(blob.content)
         self._blobs.crash()
 
-    def content(self, upload_id: str) -> tuple[bytes, int]:
-        blob = self._blobs.blobs.get(upload_id)
+    def content(self, upload: Upload) -> tuple[bytes, int]:
+        blob = self._blobs.blobs.get(upload.id)
         return (b"", 0) if blob is None else (bytes(blob.content), blob.durable_bytes)
 
     def stored_ids(self) -> set[str]:
@@ -150,8 +151,8 @@ class DiskWorld(World):
         self.loop.settle()
         self._renew()
 
-    def content(self, upload_id: str) -> tuple[bytes, int]:
-        path = self._blobs.path(upload_id)
+    def content(self, upload: Upload) -> tuple[bytes, int]:
+        path = self._blobs.path(upload.id)
         content = path.read_bytes() if path.exists() else b""
         return content, len(content)
 
