@@ -23,7 +23,7 @@ from tuspy_server.edge.server import run
 from tuspy_server.logs import configure
 from tuspy_server.ports import BlobWriter, Claimed
 from tuspy_server.stores.filesystem import calls
-from tuspy_server.stores.s3.client import S3Client
+from tuspy_server.stores.s3.store import S3BlobStore
 
 FAILPOINT_VARIABLE: Final = "TEST_FAILPOINT"
 HANG_VARIABLE: Final = "TEST_HANG"
@@ -121,8 +121,8 @@ def armed_production(stores: Stores, failpoint: Failpoint) -> Stores:
     failpoint.arm(stores.blobs, PRODUCTION_BLOB_METHODS, "blobs.")
     name = "open_writer"
     setattr(stores.blobs, name, failpoint.arm_writers(stores.blobs.open_writer, "writer."))
-    (client,) = (service for service in stores.services if isinstance(service, S3Client))
-    failpoint.arm(client, S3_METHODS, "s3.")
+    assert isinstance(stores.blobs, S3BlobStore)
+    failpoint.arm(stores.blobs._bucket, S3_METHODS, "s3.")
     return stores
 
 

@@ -1,9 +1,8 @@
-"""Nodes of the production pair: processes on one PostgreSQL and one bucket, which a test may kill, pause and look into."""
+"""Nodes of the production pair: processes on one PostgreSQL and one bucket; a test may kill and pause them."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from collections import Counter
@@ -67,7 +66,7 @@ class Production:
     def events(self) -> Path:
         return self.folder / "events"
 
-    def node(self, *, program: Sequence[str] = HOOKED_CLI, **settings: object) -> Node:
+    def node(self, program: Sequence[str] = HOOKED_CLI, /, **settings: object) -> Node:
         """One more, not started yet."""
         given: dict[str, object] = {
             "database_url": self.dsn,
@@ -111,9 +110,8 @@ class Production:
         """Objects and multipart uploads, the latter by `multipart:` and their key."""
         top = self.objects / self.prefix
         found = {str(path.relative_to(self.objects)) for path in top.rglob("*") if path.is_file()}
-        multiparts = {
-            f"multipart:{key}" for key in self.strict.ask("state")["multiparts"] if key.startswith(self.prefix)
-        }
+        keys: list[str] = self.strict.ask("state")["multiparts"]
+        multiparts = {f"multipart:{key}" for key in keys if key.startswith(self.prefix)}
         return found | multiparts
 
     def leftovers(self) -> set[str]:
@@ -138,14 +136,15 @@ class Production:
 
     def assert_finished_once(self, *uploads: TusUpload) -> None:
         """Each has its finished event, under one id, in the database and at the hook (I6, I7)."""
-        wait_for(lambda: {upload.id for upload in uploads} <= set(self.finished_events()), "finished events arrive")
+        ids = {upload.id for upload in uploads}
+        wait_for(lambda: ids <= set(self.finished_events()), "finished events arrive")
         assert all(count == 1 for count in self.finished_events().values()), self.finished_events()
         for upload in uploads:
             rows = self.sql("SELECT id FROM events WHERE upload_id = $1 AND type = 'upload.finished'", upload.id)
             assert len(rows) == 1, rows
 
     def assert_nothing_left(self, seconds: float = 30) -> None:
-        """I8: by the cleanup of each end, and of an unsettled one by its second visit, whose time is brought forward."""
+        """I8: by the cleanup of each end, and of an unsettled one by its second visit, brought forward here."""
         try:
             wait_for(self._is_first_visit_over, "each end has been cleaned up after", seconds)
             self.sql("UPDATE cleanups SET due_at = now()")
@@ -193,13 +192,5 @@ def persevere(upload: TusUpload, content: bytes, *, chunk: int = 1 << 30, second
     return answers
 
 
-def log_of(node: Node, event: str) -> list[dict[str, Any]]:
-    return [line for line in node.log_events() if line.get("event") == event]
-
-
 def environment_seed(name: str, default: int) -> int:
     return int(os.environ.get(name) or default)
-
-
-def shown(value: object) -> str:
-    return json.dumps(value, default=str)

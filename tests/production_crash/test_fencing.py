@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
@@ -30,8 +30,8 @@ THEIRS: Final = make_bytes(LENGTH, seed=SEED + 1)
 def a_paused_writer(
     pair: Production, nodes: Pair, upload: TusUpload, body: bytes, operation: str
 ) -> Iterator[RemoteHold]:
-    """The first node, stopped while a call of its own is under way, which lands when the hold is released. At the end it
-    goes on, and its client has an answer, or none."""
+    """The first node, stopped while a call of its own is under way, which lands when the hold is released. At the end
+    it goes on, and its client has an answer, or none."""
     key = f"{pair.prefix}{upload.id}"
     hold = pair.strict.hold(operation, key_prefix=key)
     with OpenPatch(upload, len(body)) as patch:
@@ -239,7 +239,7 @@ def test_head_elsewhere_gets_the_bytes_of_a_half_open_client(pair: Production, n
 
 
 def test_a_lost_204(pair: Production, nodes: Pair) -> None:
-    """N03 (I6): the client has seen no answer; HEAD says that all is there, a retry is told so, and one event is sent."""
+    """N03 (I6): the client has seen no answer; HEAD says that all is there, and one event is sent."""
     for length in (SMALL_LENGTH, LENGTH):
         upload = TusUpload.create(nodes[0].url, length)
         with OpenPatch(upload, length) as patch:
@@ -255,7 +255,6 @@ def test_an_old_patch_that_comes_late(pair: Production, nodes: Pair) -> None:
     for length, started in itertools.product((SMALL_LENGTH, LENGTH), (False, True)):
         upload = TusUpload.create(nodes[0].url, length)
         there = pair.on(nodes[1], upload)
-        late: Callable[[], object]
         if started:
             with OpenPatch(upload, length) as patch:  # its head has come, so that it is the writer
                 wait_for(lambda upload=upload: pair.row(upload)["writer"] is not None, "A claims")  # type: ignore[misc]

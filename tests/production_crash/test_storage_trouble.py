@@ -1,5 +1,4 @@
-"""The bucket fails, through the whole server: no byte that counts is lost, HEAD never says 5xx, and when it is over every
-upload goes on."""
+"""The bucket fails, through the whole server: no byte that counts is lost, HEAD never says 5xx; then all goes on."""
 
 from __future__ import annotations
 
