@@ -1,7 +1,7 @@
 """Writes the README's table of clients from what the tests in `tests/clients` did: `python -m tests.compatibility`.
 
-A row is a client, a mark is a test that has just passed with both HTTP classes. A test that is missing here fails
-`tests/test_docs.py`.
+A row is a client, a mark is a test that has just passed with both HTTP classes and with both stores. A test that is
+missing here fails `tests/test_docs.py`.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ def table(passed: Mapping[str, set[str]], numbers: Mapping[str, str]) -> str:
         lines.append(f"| {client} {numbers[client]} | {marks} |")
     lines += [
         "",
-        "Each mark is a test of the real client with the real server that ends with equal SHA-256. Other tus servers,",
-        "judged by one suite: [the table of servers](docs/conformance.md).",
+        "Each mark is a test of the real client with the real server, once on the embedded store and once on",
+        "PostgreSQL with S3, that ends with equal SHA-256. Other tus servers, judged by one suite: [the table of",
+        "servers](docs/conformance.md).",
     ]
     return "\n".join(lines) + "\n"
 

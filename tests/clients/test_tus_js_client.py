@@ -11,7 +11,7 @@ import pytest
 from tests.clients import tus_js
 from tests.support.client import make_bytes, request, sha256
 from tests.support.fixtures import MakeServer
-from tests.support.process import MEBIBYTE, ServerProcess
+from tests.support.process import MEBIBYTE, ServerProcess, wait_for
 
 LENGTH = 20 * MEBIBYTE
 CHUNK = 3 * MEBIBYTE
@@ -91,11 +91,12 @@ def test_an_aborted_upload_is_resumed_by_another_process(
 def test_a_termination_leaves_nothing(make_server: MakeServer, file: Path) -> None:
     """TERM, I8."""
     server = make_server().start()
+    before = server.files
     run = tus_js.run(
         {"endpoint": server.url, "file": str(file), "chunkSize": CHUNK, "abortAt": CHUNK, "terminate": True}
     )
     assert request("HEAD", run.url).status == 410
-    assert server.files == set()
+    wait_for(lambda: server.files == before, "nothing is left")
 
 
 def test_metadata_in_every_script(server: ServerProcess, file: Path) -> None:
