@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 DATABASE_NAME: Final = "tuspy.sqlite3"
 FILES_NAME: Final = "files"
+ATTEMPTS: Final = 5
+"""Of one call to the bucket, within its deadline."""
+
 PROBE_SECONDS: Final = 10.0
 """Deadline of one call of a probe: an operator waits for it."""
 SETTLED_SECONDS: Final = 900.0
@@ -164,12 +167,13 @@ def postgres_options(settings: Settings) -> PostgresOptions:
     )
 
 
-def bucket_client(settings: Settings, *, call_seconds: float | None = None) -> S3Client:
+def bucket_client(settings: Settings, *, probes: bool = False) -> S3Client:
     """The way to the bucket of the settings, which name one; not opened yet.
 
     Args:
         settings: what the operator wants.
-        call_seconds: deadline of a call, if another than `storage_seconds`.
+        probes: for one probe, which somebody waits for: with short deadlines, and one attempt a call, since some of
+            its calls are meant to be refused.
 
     Raises:
         MissingExtra: it needs the extra `s3`.
@@ -181,15 +185,15 @@ def bucket_client(settings: Settings, *, call_seconds: float | None = None) -> S
         from tuspy_server.stores.s3 import client, values  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtra(f"s3_bucket needs {error.name}, which comes with the extra: tuspy-server[s3]") from error
-    call_seconds = call_seconds or settings.storage_seconds
     return client.S3Client(
         values.S3Options(
             bucket=settings.s3_bucket,
             endpoint_url=settings.s3_endpoint_url,
             region=settings.s3_region,
             addressing_style=settings.s3_addressing,
-            call_seconds=call_seconds,
-            attempt_seconds=call_seconds / 2,
+            call_seconds=min(settings.storage_seconds, PROBE_SECONDS) if probes else settings.storage_seconds,
+            attempt_seconds=min(settings.storage_seconds / 2, PROBE_SECONDS if probes else settings.storage_seconds),
+            most_attempts=1 if probes else ATTEMPTS,
             slots=settings.s3_connections,
             checksums=settings.s3_checksums,
         )
@@ -215,11 +219,9 @@ def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
         link_seconds=round(settings.link_seconds),
     )
     blobs = store.S3BlobStore(client, pool, options)
-    prober = bucket_client(settings, call_seconds=min(settings.storage_seconds, PROBE_SECONDS))
-    longest_seconds = longest_life_seconds(settings)
-    return opening.ProbedBucket(
-        client, blobs, prober, prefix=settings.s3_prefix, longest_seconds=longest_seconds
-    ), blobs
+    prober = bucket_client(settings, probes=True)
+    prefix, longest_seconds = settings.s3_prefix, longest_life_seconds(settings)
+    return opening.ProbedBucket(client, blobs, prober, prefix=prefix, longest_seconds=longest_seconds), blobs
 
 
 def longest_life_seconds(settings: Settings) -> float | None:

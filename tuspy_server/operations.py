@@ -14,7 +14,6 @@ import asyncpg
 from tuspy_server.clock import SystemClock
 from tuspy_server.compose import (
     DATABASE_NAME,
-    PROBE_SECONDS,
     bucket_client,
     longest_life_seconds,
     postgres_options,
@@ -134,7 +133,7 @@ async def probe_bucket(settings: Settings) -> Sequence[Finding]:
     Raises:
         MissingExtra: it needs the extra `s3`. S3Error: there are no credentials.
     """
-    client = bucket_client(settings, call_seconds=min(settings.storage_seconds, PROBE_SECONDS))
+    client = bucket_client(settings, probes=True)
     from tuspy_server.stores.s3 import opening  # noqa: PLC0415  # not before the extra is known to be there
 
     seen = await opening.looked_at(client, settings.s3_prefix, longest_life_seconds(settings))

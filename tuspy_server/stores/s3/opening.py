@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from typing import Final
+
 import structlog
 
 from tuspy_server.protocol.errors import StorageFault
@@ -10,6 +14,9 @@ from tuspy_server.stores.s3.client import S3Client
 from tuspy_server.stores.s3.store import S3BlobStore
 
 log = structlog.get_logger("tuspy_server.stores.s3")
+
+AGAIN_SECONDS: Final = 2.0
+PAUSE_SECONDS: Final = 0.5
 
 
 class BucketUnusable(StorageFault):
@@ -23,7 +30,8 @@ async def looked_at(client: S3Client, prefix: str, longest_seconds: float | None
     """Probe with a client that is not open, and close it; never raises for what the probe meets.
 
     Args:
-        client: with deadlines that somebody may wait for.
+        client: with deadlines that somebody may wait for. Its calls are tried once, and the probe as a whole again
+            where it failed quickly: no hiccup of the store keeps a server from starting.
         prefix: of all keys of the server.
         longest_seconds: that an unfinished upload may live; None for no end.
 
@@ -32,7 +40,12 @@ async def looked_at(client: S3Client, prefix: str, longest_seconds: float | None
     """
     await client.open()
     try:
-        seen = await probe(client, f"{prefix}tmp/probe/")
+        began = time.monotonic()
+        while True:
+            seen = await probe(client, f"{prefix}tmp/probe/")
+            if seen.stores or time.monotonic() - began > AGAIN_SECONDS:
+                break
+            await asyncio.sleep(PAUSE_SECONDS)
     finally:
         await client.close()
     return with_expiry(seen, longest_seconds)
