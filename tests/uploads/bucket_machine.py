@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 
 from tests.uploads.bodies import ScriptedBody
 from tests.uploads.book import Entry, Request
-from tests.uploads.bucket_world import SETTLED_SECONDS, BucketWorld
+from tests.uploads.bucket_world import PART_BYTES, SETTLED_SECONDS, BucketWorld
 from tests.uploads.gated_bucket import BUCKET_CALLS, BUCKET_FAULTS
 from tests.uploads.gates import ASSEMBLY_CALLS, BLOB_CALLS, STORE_CALLS, Trap
 from tests.uploads.machine import INDEX, MOST_REQUESTS, RARELY, WHEN, UploadsMachine
@@ -55,6 +55,7 @@ class BucketMachine(UploadsMachine):
     node_count = 2
     checks_events_each_step = False
     patience_seconds = 65.0
+    first_lengths = (20, None, PART_BYTES - 1, MOST_BYTES)
 
     world: BucketWorld
     chosen: Node | None = None
@@ -120,7 +121,7 @@ class BucketMachine(UploadsMachine):
         call=LAST_CALL,
         when=WHEN,
         which=st.integers(0, 11),
-        then=st.sampled_from(["go on", "head", "patch", "delete", "crash", "crash", "pause"]),
+        then=st.sampled_from(["go on", "head", "patch", "delete", "crash", "crash", "pause", "land", "land"]),
     )
     @precondition(lambda self: len(self._pending()) < MOST_REQUESTS)
     def finish_in_trouble(self, index: int, call: str, when: Any, which: int, then: str) -> None:
@@ -130,6 +131,8 @@ class BucketMachine(UploadsMachine):
             return
         entry = self._pick(entries, index)
         self.chosen = self._some_node()
+        if (entry.length or 0) <= PART_BYTES and which % 2:
+            call = "PutObject"
         faults = self.faults_of(call)
         error = self._pick(faults, which) if faults and which < 6 else None
         self.faulted = True
@@ -140,6 +143,8 @@ class BucketMachine(UploadsMachine):
             self._die(power_cut=which % 2 == 0)
         elif then == "pause" and not any(node.is_still for node in self.nodes):
             self.chosen.stand_still(still=True)
+        elif then == "land":
+            self._land_all()
         self.chosen = None
         if then != "go on":
             self.loop.advance(self.random.choice([0.1, 1.1, 16.0]))
@@ -153,6 +158,26 @@ class BucketMachine(UploadsMachine):
             request = Request("head", ScriptedBody.whole(b""), upload_id=entry.upload_id)
             self._begin(request, lambda: self.node.uploads.look(entry.upload_id))
 
+    def _land_all(self) -> None:
+        while self.world.wire.late:
+            self.world.land(0)
+
+    @rule(index=INDEX, sent=st.integers(1, 20))
+    @precondition(lambda self: self._known() and len(self._pending()) < MOST_REQUESTS)
+    def begin_a_long_body(self, index: int, sent: int) -> None:
+        """To the end of the upload."""
+        self.patch(
+            index=index,
+            rival=False,
+            astray=0,
+            size=0,
+            sent=sent,
+            ends=False,
+            chunked=True,
+            declares=None,
+            checksum="none",
+        )
+
     def _send_rest(self, entry: Entry) -> None:
         start = len(entry.counted)
         rest = self.random.randbytes(max((entry.length or 0) - start, 0))
@@ -164,7 +189,7 @@ class BucketMachine(UploadsMachine):
 
     @rule(
         index=INDEX,
-        count=st.integers(4, 12),
+        count=st.sampled_from([4, 8, 12, 16, MOST_BYTES]),
         call=st.sampled_from(["UploadPart", "UploadPart", "PutObject", "CreateMultipartUpload", "commit"]),
         when=WHEN,
         which=INDEX,
@@ -241,8 +266,7 @@ class BucketMachine(UploadsMachine):
     # --- the end -------------------------------------------------------------------------------------------------
 
     def let_time_sweep(self) -> None:
-        while self.world.wire.late:
-            self.world.land(0)
+        self._land_all()
         super().let_time_sweep()
         self.loop.advance(SETTLED_SECONDS + 1)
         self.loop.carry_out(self.node.sweeper.sweep())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
-from typing import Final
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import ClassVar, Final
 from unittest import mock
 
 from tests.support.memory_bucket import MemoryBucket
@@ -16,7 +17,7 @@ from tests.uploads.stepping import SteppedLoop
 from tests.uploads.worlds import Seat, World
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.pages import PagePool
-from tuspy_server.ports import Outbox
+from tuspy_server.ports import Clock, Outbox
 from tuspy_server.stores.memory.table import NODE_SECONDS
 from tuspy_server.stores.memory.uploads import MemoryUploadStore
 from tuspy_server.stores.postgres.store import PostgresUploadStore
@@ -30,6 +31,18 @@ DEFERRED_PART_BYTES: Final = 6
 SETTLED_SECONDS: Final = 1e6
 PIECES_MERGED: Final = 3
 PREFIX: Final = "uploads/"
+
+
+class TickingClock:
+    """`ports.Clock`: no two statements are at the same time, as in life."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ticks = 0
+
+    def now(self) -> datetime:
+        self._ticks += 1
+        return self._clock.now() + timedelta(microseconds=self._ticks)
 
 
 class LocalPeers:
@@ -61,11 +74,14 @@ class BucketWorld(World):
     """The rows and the bucket outlive every process."""
 
     storage_seconds = 40.0
+    obeys_conditions: ClassVar[bool] = True
 
     def __init__(self, loop: SteppedLoop) -> None:
         super().__init__(loop)
-        self.rows = MemoryUploadStore(loop, SETTLED_SECONDS)
-        self.bucket = MemoryBucket()
+        self.rows = MemoryUploadStore(TickingClock(loop), SETTLED_SECONDS)
+        obeys = self.obeys_conditions
+        self.bucket = MemoryBucket(random_etags=not obeys, keeps_metadata=obeys)
+        self.bucket.ignores_conditions = not obeys
         self.wire = Wire()
         self.peers: dict[str, LocalPeers] = {}
         self._pools: list[PagePool] = []
@@ -93,6 +109,8 @@ class BucketWorld(World):
         plan = PartPlan(part_bytes=PART_BYTES, deferred_part_bytes=DEFERRED_PART_BYTES, most_part_bytes=1 << 20)
         options = S3StoreOptions(plan=plan, keys=Keys(prefix=PREFIX), storage_seconds=self.storage_seconds)
         blobs = S3BlobStore(GatedBucket(self.bucket, gates, self.wire), pool, options, self.loop.now)
+        # What `adapt` does where the probe has found this.
+        blobs._shared = replace(blobs._shared, puts_single=self.obeys_conditions)
         return Seat(rows, blobs, rows, self.peers[name])
 
     def stand_still(self, seat: Seat, *, still: bool) -> None:
@@ -151,6 +169,12 @@ class BucketWorld(World):
         pieces = {f"piece {key}" for key in self.bucket.objects if key.startswith(f"{PREFIX}tmp/")}
         objects = {key.removeprefix(PREFIX) for key in self.bucket.objects if not key.startswith(f"{PREFIX}tmp/")}
         return pieces | objects | {f"multipart {multipart.key}" for multipart in self.bucket.multiparts.values()}
+
+
+class LaxBucketWorld(BucketWorld):
+    """A store that knows no conditions and no metadata, and whose ETags are no digests."""
+
+    obeys_conditions = False
 
 
 async def _awaited(work: Callable[[], Awaitable[object]]) -> None:

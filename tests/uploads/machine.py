@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -49,10 +49,12 @@ def checksum_of(content: bytes, kind: str) -> Checksum | None:
 class UploadsMachine(Scene):
     """The rules."""
 
+    first_lengths: ClassVar[tuple[int | None, ...]] = (20, None)
+
     @initialize(seed=st.integers(0, 2**16))
     def begin(self, seed: int) -> None:
         self.random = random.Random(seed)
-        for length in (20, None):
+        for length in self.first_lengths:
             self.create(length, carries=False, size=0, sent=0, ends=True, checksum="none")
         self._settle_answers()
 
