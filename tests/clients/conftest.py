@@ -80,3 +80,18 @@ def make_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
     for server in servers:
         server.close()
         print(f"--- {server.log_path}\n{server.log_tail()}")
+
+
+LONG_IN_PRODUCTION = (
+    "test_ten_uploads_at_once[production]",
+    "test_a_stream_of_unknown_length[production]",
+    "test_a_restart_in_the_middle_is_ridden_out[production-kill-chunks]",
+    "test_a_restart_in_the_middle_is_ridden_out[production-terminate-",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Some of what takes longest, and shows what shorter ones show, waits for `make test-long`."""
+    for item in items:
+        if item.name.startswith(LONG_IN_PRODUCTION):
+            item.add_marker(pytest.mark.long)
