@@ -34,7 +34,6 @@ class PostgresUploadStore(PostgresAssemblies):
             await migrate(self._pool)
             await self._node.start()
             await self._release_dead()
-            await self._pool.fetch(SQL["release_leases"], self._node.alive, repeatable=True)
         except BaseException:
             await self.close()
             raise
@@ -164,6 +163,9 @@ class PostgresUploadStore(PostgresAssemblies):
         return {UploadStatus(row["status"]): row["uploads"] for row in rows}
 
     async def _release_dead(self) -> int:
+        # A node that has been killed is dead only when its heart has been silent for long enough, often after the start
+        # of the one that takes its place.
+        await self._pool.fetch(SQL["release_leases"], self._node.alive, repeatable=True)
         released = 0
         while True:
             values = (self._node.id, self._node.alive, DEAD_BATCH)
