@@ -85,7 +85,7 @@ def test_a_small_upload_is_one_call_and_a_head_none(make_node: MakeNode, strict_
 @pytest.mark.parametrize("scale", SCALES)
 def test_one_patch_is_parts_and_two_calls(make_node: MakeNode, strict_process: StrictProcess, scale: Scale) -> None:
     """100 MiB: 15 calls, and each byte once."""
-    node = make_node(s3_part_bytes=scale.part_bytes).start()
+    node = make_node(s3_part_bytes=scale.part_bytes, sweep_interval_seconds=1000).start()
     content = make_bytes(scale.length, seed=2)
     bill = Bill(strict_process)
     upload = TusUpload.create(node.url, scale.length)
@@ -100,7 +100,7 @@ def test_patches_of_a_mebibyte_write_what_fills_no_part_twice(
     make_node: MakeNode, strict_process: StrictProcess, scale: Scale
 ) -> None:
     """100 MiB: 103 calls, 1.87 times the bytes, none of them read back."""
-    node = make_node(s3_part_bytes=scale.part_bytes).start()
+    node = make_node(s3_part_bytes=scale.part_bytes, sweep_interval_seconds=1000).start()
     content = make_bytes(scale.length, seed=3)
     before = strict_process.calls["DeleteObjects"]
     bill = Bill(strict_process)
@@ -121,3 +121,18 @@ def test_patches_of_a_mebibyte_write_what_fills_no_part_twice(
     if scale is FULL:
         assert sum(bill.calls.values()) == 103
     assert sha256(upload.download()) == sha256(content)
+
+
+def test_a_store_that_obeys_no_conditions_is_found_out_at_the_start(
+    make_node: MakeNode, strict_process: StrictProcess
+) -> None:
+    """S16, S19: what the probe has seen is acted on. A small object then takes the way of parts, and no checksums."""
+    strict_process.rules(ignores_conditions=True, refuses_checksums=True)
+    node = make_node().start()
+    bill = Bill(strict_process)
+    content = make_bytes(KIBIBYTE, seed=4)
+    upload = TusUpload.create(node.url, KIBIBYTE, body=content)
+    assert bill.calls == {"CreateMultipartUpload": 1, "UploadPart": 1, "CompleteMultipartUpload": 1}
+    assert sha256(upload.download()) == sha256(content)
+    warned = [event["finding"] for event in node.log_events() if event["event"] == "bucket.probe.finding"]
+    assert any("If-None-Match" in finding for finding in warned)
