@@ -157,3 +157,33 @@ def test_a_kill_at_any_step_loses_nothing(production: Production, failpoints: tu
     wait_for(lambda: not production.sql("SELECT FROM uploads WHERE status = 'uploading'"), "the unknown expire")
     production.assert_nothing_left()
     assert {production.prefix + upload.id, production.prefix + small.id} <= production.keys
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "failpoint",
+    [
+        *both_sides("uploads", ("expire", "cleaned")),
+        *both_sides("blobs", ("clean",)),
+        *both_sides("s3", ("delete_objects", "abort_multipart", "list_objects", "list_multiparts", "head_object")),
+    ],
+)
+def test_a_sweep_that_is_killed_is_done_by_the_next(production: Production, failpoint: str) -> None:
+    """C12 (I8): an expired upload leaves neither part nor piece, wherever its sweep was killed."""
+    node = production.node(FAILPOINT_SERVER, sweep_interval_seconds=3600).start()
+    upload = TusUpload.create(node.url, len(CONTENT), body=CONTENT[:FIRST])
+    assert f"multipart:{production.prefix}{upload.id}" in production.keys
+    with OpenPatch(upload, len(CONTENT) - FIRST) as patch:
+        patch.send(CONTENT[FIRST : FIRST + 1000])
+        wait_for(lambda: upload.head() == FIRST + 1000, "it has arrived")
+        node.kill()
+    production.sql("UPDATE uploads SET expires_at = now() - interval '1 second', writer = NULL")
+
+    node.launch(**{FAILPOINT_VARIABLE: failpoint})
+    assert node.wait_exit() == -signal.SIGKILL, "the failpoint was not reached"
+
+    node.settings["sweep_interval_seconds"] = 0.5
+    node.start()
+    production.assert_nothing_left()
+    assert production.keys == set()
+    assert request("HEAD", upload.url).status == 410
