@@ -152,7 +152,7 @@ def test_backends_killed(production: Production) -> None:
     production.assert_nothing_left()
 
 
-@pytest.mark.parametrize("mode", [Stop.FAST, Stop.IMMEDIATE])
+@pytest.mark.parametrize("mode", [pytest.param(Stop.FAST, marks=pytest.mark.long), Stop.IMMEDIATE])
 def test_the_database_restarts_under_an_upload(
     production: Production, postgres_server: PostgresServer, mode: Stop
 ) -> None:
@@ -191,6 +191,7 @@ def test_a_database_that_says_nothing_any_more(production: Production, proxy: Po
     assert_whole(production, upload, content=SMALL)
 
 
+@pytest.mark.long
 def test_two_hundred_slow_patches_hold_no_connection(production: Production) -> None:
     """B05 (I12): with a pool of two."""
     node = production.node(database_connections=2).start()

@@ -189,6 +189,7 @@ def test_a_delete_elsewhere_waits_for_the_object(pair: Production, nodes: Pair) 
     assert f"{pair.prefix}{upload.id}" not in pair.keys
 
 
+@pytest.mark.long
 def test_expiry_races_a_resume(pair: Production, nodes: Pair) -> None:
     """K04 (I1, I8): two sweepers and a PATCH; either it counts and the upload goes on, or it is gone for everybody."""
     chance = random.Random(SEED)

@@ -88,6 +88,7 @@ def test_many_small_requests_in_turn(pair: Production, nodes: tuple[Node, Node])
     checked(pair, upload, content)
 
 
+@pytest.mark.long
 def test_taken_over_again_and_again_in_the_middle(pair: Production, nodes: tuple[Node, Node]) -> None:
     """N01, I1, I4, I5: each body is cut off by the next one on the other node, at the offset that HEAD gives."""
     chance = random.Random(SEED)

@@ -113,7 +113,7 @@ def test_one_failed_call_is_not_noticed(
         pytest.param("UploadPart", LENGTH, SLOW_DOWN, 503, id="S01-part"),
         pytest.param("PutObject", SMALL_LENGTH, SLOW_DOWN, 503, id="S01-object"),
         pytest.param("UploadPart", LENGTH, Stall(), 503, id="S04-part", marks=pytest.mark.long),
-        pytest.param("PutObject", SMALL_LENGTH, Stall(), 503, id="S04-object"),
+        pytest.param("PutObject", SMALL_LENGTH, Stall(), 503, id="S04-object", marks=pytest.mark.long),
         pytest.param("CompleteMultipartUpload", LENGTH, ErrorInOk(), 423, id="S05", marks=pytest.mark.long),
         pytest.param("CompleteMultipartUpload", LENGTH, SLOW_DOWN, 423, id="S01-complete"),
         pytest.param("UploadPart", LENGTH, FlipIn(1000), 503, id="S14-part", marks=pytest.mark.long),
