@@ -55,6 +55,7 @@ class BucketMachine(UploadsMachine):
     node_count = 2
     checks_events_each_step = False
     patience_seconds = 65.0
+    waits_are_limited = True
     first_lengths = (20, None, PART_BYTES - 1, MOST_BYTES)
 
     world: BucketWorld

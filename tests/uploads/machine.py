@@ -49,6 +49,7 @@ def checksum_of(content: bytes, kind: str) -> Checksum | None:
 class UploadsMachine(Scene):
     """The rules."""
 
+    waits_are_limited: ClassVar[bool] = False
     first_lengths: ClassVar[tuple[int | None, ...]] = (20, None)
 
     @initialize(seed=st.integers(0, 2**16))
@@ -265,6 +266,7 @@ class UploadsMachine(Scene):
 
     @rule(seconds=st.sampled_from([0.3, 0.3, 0.3, 1.1, 1.1, 31.0, 61.0, IDLE_SECONDS]))
     def pass_time(self, seconds: float) -> None:
+        self.faulted = self.faulted or (self.waits_are_limited and seconds > 1.1 and bool(self._waiting()))
         self.loop.advance(seconds)
 
     @rule(really=RARELY)

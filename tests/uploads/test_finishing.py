@@ -57,9 +57,9 @@ class Stage:
         self.loop.settle()
         return task
 
-    def create(self, body: bytes = b"") -> asyncio.Task[Upload]:
+    def create(self, body: bytes = b"", length: int = len(WHOLE)) -> asyncio.Task[Upload]:
         create = Create(
-            upload_length=len(WHOLE), upload_metadata=None, carries_body=bool(body), most_bytes=40, checksum=None
+            upload_length=length, upload_metadata=None, carries_body=bool(body), most_bytes=40, checksum=None
         )
         source = ScriptedBody.whole(body)
         return self.begin(self.here, lambda: self.here.uploads.create(create, source), source)

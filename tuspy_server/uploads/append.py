@@ -196,7 +196,7 @@ class RunningAppend:
     async def _receive(self, blob: BlobWriter) -> None:
         left = self._append.most_bytes
         while left:
-            buffer = await blob.buffer()
+            buffer = await self._room(blob)
             count = await self._read(buffer[:left])
             if count == 0:
                 return
@@ -210,6 +210,18 @@ class RunningAppend:
         # Only the body's end proves that it has no byte too many, and that a chunked one is whole (fault N07).
         if await self._read(memoryview(bytearray(1))):
             raise UploadTooLarge("the body is longer than the upload, or its checksum, allows")
+
+    async def _room(self, blob: BlobWriter) -> memoryview:
+        # The storage may wait for a commit, which a writer that has become stale never makes.
+        self._raise_if_stopped()
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                return await blob.buffer()
+        except TimeoutError:
+            self._raise_if_stopped()
+            raise
+        finally:
+            self._reading = None
 
     async def _read(self, buffer: memoryview) -> int:
         self._raise_if_stopped()

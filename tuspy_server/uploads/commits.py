@@ -69,6 +69,7 @@ class Commits:
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._uncounted = False
+        self._hurried = False
         self._unrecorded: Stored | None = None
         self._flushed_at = 0.0
         self._closed = False
@@ -107,7 +108,8 @@ class Commits:
             await asyncio.wait({self._running})
 
     def _hurry(self) -> None:
-        """The storage takes no more before a commit."""
+        """The storage takes no more before a commit. One that is under way may not have seen what it waits for."""
+        self._hurried = True
         if self._running is None and self._append.checksum is None and not self._closed:
             self._begin()
 
@@ -122,7 +124,7 @@ class Commits:
             self._timer = None
 
     async def _count(self, *, asked: bool) -> None:
-        started, self._uncounted = time.perf_counter(), False
+        started, self._uncounted, self._hurried = time.perf_counter(), False, False
         try:
             offset = self.visible(await self.sync(flush=asked and self._may_flush(started)))
             if offset > self.upload.upload_offset:
@@ -131,6 +133,7 @@ class Commits:
         except TryLater as error:
             # The bytes are there and the next commit may count them; what lasts is met by the last commit.
             log.warning("upload.commit.failed", upload_id=self.upload.id, code=error.code)
+            self._uncounted, self._hurried = self._uncounted or self._hurried, False
         except TusError as error:
             self._stop(error)
         except Exception:  # a defect: nobody awaits this task's result, so it must end the body itself
@@ -138,7 +141,9 @@ class Commits:
             self._stop(StorageFault())
         finally:
             self._running = None
-            if self._uncounted:
+            if self._hurried:
+                self._hurry()
+            elif self._uncounted:
                 self.soon()
 
     def _may_flush(self, now: float) -> bool:

@@ -1,0 +1,42 @@
+"""Commits that a storage waits for: parts go only so far past the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.uploads.test_finishing import Stage
+from tuspy_server.model import UploadStatus
+from tuspy_server.protocol.errors import StoreUnavailable, WriterFenced
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.close()
+
+
+CONTENT = bytes(range(40))
+
+
+def test_a_commit_that_failed_is_made_again_while_the_storage_waits_for_it(stage: Stage) -> None:
+    """I12, B02: no byte comes that would cause the next one."""
+    upload = stage.create(length=len(CONTENT)).result()
+    stage.fail(stage.here, "commit", StoreUnavailable)
+    patch = stage.patch(stage.here, upload, 0, CONTENT)
+    stage.loop.advance(2)
+    assert patch.result().status is UploadStatus.FINISHED
+    assert stage.world.content(patch.result())[0] == CONTENT
+
+
+def test_a_stale_writer_whose_storage_waits_for_a_commit_ends_at_once(stage: Stage) -> None:
+    """I5, I12: it can never commit again; found by the machine, which saw a 503 at the storage's deadline."""
+    upload = stage.create(length=len(CONTENT)).result()
+    stage.hold(stage.here, "commit")
+    stale = stage.patch(stage.here, upload, 0, CONTENT)
+    assert stage.patch(stage.there, upload, 0, CONTENT[::-1]).result().status is UploadStatus.FINISHED
+    stage.let_go(stage.here)
+    assert isinstance(stale.exception(), WriterFenced)
+    assert stage.world.content(stage.row(upload))[0] == CONTENT[::-1]
