@@ -34,8 +34,17 @@ class Assembler:
     """One upload, being put together."""
 
     def __init__(
-        self, bucket: Bucket, pool: PagePool, upload: Upload, placement: Placement, assembly: Assembly
+        self,
+        bucket: Bucket,
+        pool: PagePool,
+        upload: Upload,
+        placement: Placement,
+        assembly: Assembly,
+        *,
+        copies_parts: bool = True,
     ) -> None:
+        """`copies_parts`: False where UploadPartCopy must not even be tried, as it spoils the part's number."""
+        self._copies_parts = copies_parts
         if upload.upload_length is None:
             raise ValueError("an upload without a length cannot be whole")
         self._bucket = bucket
@@ -127,7 +136,7 @@ class Assembler:
         if pieces and pieces[-1].stop != stop:
             raise BytesMissing
         async with self._slots:
-            if len(pieces) == 1:
+            if self._copies_parts and len(pieces) == 1:
                 try:
                     return await self._copied(number, pieces[0])
                 except NotSupported:

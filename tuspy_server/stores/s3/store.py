@@ -63,6 +63,7 @@ class S3BlobStore:
         self._bucket = bucket
         self._pool = pool
         self._options = options
+        self._copies_parts = True
         self._now = now
         self._shared = Shared(
             bucket=bucket,
@@ -77,6 +78,7 @@ class S3BlobStore:
         """Do without what the store cannot do."""
         fenced = capabilities.obeys_if_none_match and capabilities.obeys_if_match and capabilities.keeps_metadata
         self._shared = replace(self._shared, puts_single=fenced)
+        self._copies_parts = capabilities.copies_parts
 
     async def open(self) -> None:
         """See the port. The bucket is looked at by `check`, and by whoever calls `adapt`."""
@@ -155,7 +157,9 @@ class S3BlobStore:
     async def assemble(self, upload: Upload, assembly: Assembly) -> str:
         """See the port."""
         try:
-            return await Assembler(self._bucket, self._pool, upload, _placement_of(upload), assembly).run()
+            return await Assembler(
+                self._bucket, self._pool, upload, _placement_of(upload), assembly, copies_parts=self._copies_parts
+            ).run()
         except S3Error as error:
             raise translate(error) from error
 
