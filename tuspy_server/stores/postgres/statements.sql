@@ -297,6 +297,7 @@ WHERE id = $1 AND EXISTS (SELECT FROM cleanups WHERE upload_id = id AND due_at <
 WITH done AS (
     DELETE FROM cleanups USING unnest($1::text[], $2::text[]) AS visited (id, status)
     WHERE upload_id = visited.id AND cleanups.status = coalesce(visited.status, cleanups.status) AND again_at IS NULL
+      AND due_at <= now() -- of two first visits at once the later is no second one
     RETURNING upload_id
 ), later AS (
     UPDATE cleanups SET due_at = again_at, again_at = NULL
