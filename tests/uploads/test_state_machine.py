@@ -88,7 +88,7 @@ def test_the_invariants_hold_on_postgres_and_a_bucket_for_long(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PostgresWorld, "dsn", postgres_dsn, raising=False)
-    run(PostgresMachine, examples=70, steps=30)
+    run(PostgresMachine, examples=60, steps=30)
 
 
 @pytest.mark.long
