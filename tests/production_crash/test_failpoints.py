@@ -71,7 +71,7 @@ IN_SHORT: Final = {
 TWICE: Final = [
     ("uploads.complete:after:1", "uploads.adopt:after:1"),
     ("s3.copy_part:after:1", "s3.complete_multipart:before:1"),
-    ("s3.complete_multipart:after:1", "s3.complete_multipart:before:1"),
+    ("s3.complete_multipart:after:1", "s3.head_object:before:1"),
     ("blobs.assemble:after:1", "uploads.finish:after:1"),
     ("blobs.clean:before:1", "uploads.cleaned:before:1"),
 ]
