@@ -134,9 +134,9 @@ async def probe_bucket(settings: Settings) -> Sequence[Finding]:
         MissingExtra: it needs the extra `s3`. S3Error: there are no credentials.
     """
     client = bucket_client(settings, probes=True)
-    from tuspy_server.stores.s3 import opening  # noqa: PLC0415  # not before the extra is known to be there
+    from tuspy_server.stores.s3 import capabilities, opening  # noqa: PLC0415  # not before the extra is known to be there
 
-    seen = await opening.looked_at(client, settings.s3_prefix, longest_life_seconds(settings))
+    seen = capabilities.with_expiry(await opening.looked_at(client, settings.s3_prefix), longest_life_seconds(settings))
     return [Finding(finding.severity, finding.sentence) for finding in seen.findings]
 
 

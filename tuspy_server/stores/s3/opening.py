@@ -26,14 +26,13 @@ class BucketUnusable(StorageFault):
         Exception.__init__(self, f"bucket {bucket}: {sentence}")
 
 
-async def looked_at(client: S3Client, prefix: str, longest_seconds: float | None) -> Capabilities:
+async def looked_at(client: S3Client, prefix: str) -> Capabilities:
     """Probe with a client that is not open, and close it; never raises for what the probe meets.
 
     Args:
         client: with deadlines that somebody may wait for. Its calls are tried once, and the probe as a whole again
             where it failed quickly: no hiccup of the store keeps a server from starting.
         prefix: of all keys of the server.
-        longest_seconds: that an unfinished upload may live; None for no end.
 
     Raises:
         S3Error: there are no credentials.
@@ -48,7 +47,7 @@ async def looked_at(client: S3Client, prefix: str, longest_seconds: float | None
             await asyncio.sleep(PAUSE_SECONDS)
     finally:
         await client.close()
-    return with_expiry(seen, longest_seconds)
+    return seen
 
 
 class ProbedBucket:
@@ -57,7 +56,8 @@ class ProbedBucket:
     def __init__(
         self, client: S3Client, store: S3BlobStore, prober: S3Client, *, prefix: str, longest_seconds: float | None
     ) -> None:
-        """`prober`: another client of the same bucket, used once; see `looked_at` for the others."""
+        """`prober`: another client of the same bucket, used once; `prefix`: of all keys; `longest_seconds`: that an
+        unfinished upload may live, None for no end."""
         self._client = client
         self._store = store
         self._prober = prober
@@ -70,12 +70,14 @@ class ProbedBucket:
         Raises:
             BucketUnusable: 503, with the first reason. S3Error: there are no credentials.
         """
-        seen = await looked_at(self._prober, self._prefix, self._longest_seconds)
+        seen = await looked_at(self._prober, self._prefix)
         options = self._client.options
         for finding in seen.findings:
             if finding.severity == "error":
                 raise BucketUnusable(options.bucket, finding.sentence)
-            tell = log.warning if finding.severity == "warning" else log.info
+        # A rule that somebody has changed meanwhile must not take the nodes down one by one: `check` fails on it.
+        for finding in with_expiry(seen, self._longest_seconds).findings:
+            tell = {"error": log.error, "warning": log.warning, "note": log.info}[finding.severity]
             tell("bucket.probe.finding", bucket=options.bucket, finding=finding.sentence)
         if options.checksums == "auto":
             self._client.sends_crc32c = seen.accepts_crc32c
