@@ -43,11 +43,11 @@ class RelayRig:
         self.wakeup.notify()
 
     def waiting(self) -> int:
-        return sum(waiting.status == "waiting" for waiting in self.store._deliveries.values())
+        return sum(waiting.status == "waiting" for waiting in self.store._log.deliveries.values())
 
     async def settled(self) -> None:
         """Every delivery has been made or given up."""
-        await until(lambda: self.store._relayed == len(self.store._events) and not self.waiting())
+        await until(lambda: self.store._log.relayed == len(self.store._log.events) and not self.waiting())
 
     async def create(self) -> Upload:
         upload = await create(self.store)

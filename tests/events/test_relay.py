@@ -75,7 +75,7 @@ async def test_a_failing_hook_is_called_again_later_and_later_and_then_given_up(
         rig.pass_time(2)
     await rig.settled()
     assert calls == [0, 2, 4]
-    [dead] = rig.store._deliveries.values()
+    [dead] = rig.store._log.deliveries.values()
     assert (dead.status, dead.event.upload_id, dead.attempts) == ("dead", upload.id, 3)
     rig.pass_time(10**6)
     await rig.create()
@@ -193,7 +193,7 @@ async def test_events_wait_for_an_application_that_has_hooks(rig: RelayRig) -> N
     uploads = [await rig.create() for _ in range(3)]
     for _ in range(10):
         await asyncio.sleep(0)
-    assert rig.store._relayed == 0
+    assert rig.store._log.relayed == 0
     await rig.stop()
     seen = Seen()
     rig.hooks.on(name="hook")(_recorder(seen))
@@ -267,14 +267,14 @@ class _Recorder:
 
 
 def _deliveries(rig: RelayRig) -> Sequence[object]:
-    return list(rig.store._deliveries.values())
+    return list(rig.store._log.deliveries.values())
 
 
 def _due_later(rig: RelayRig) -> bool:
     """The failed call has been settled: its next attempt has a time, and that is not a lease's."""
     now = rig.clock.now()
-    return all(0 < (waiting.due_at - now).total_seconds() <= 4 for waiting in rig.store._deliveries.values())
+    return all(0 < (waiting.due_at - now).total_seconds() <= 4 for waiting in rig.store._log.deliveries.values())
 
 
 def _leased(rig: RelayRig) -> bool:
-    return any(waiting.attempts for waiting in rig.store._deliveries.values())
+    return any(waiting.attempts for waiting in rig.store._log.deliveries.values())
