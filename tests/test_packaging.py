@@ -44,7 +44,7 @@ def wanted(lock: str) -> list[str]:
     if lock == "server":
         return list(project()["project"]["dependencies"])
     if lock == "s3":
-        return wanted("server") + project()["project"]["optional-dependencies"]["s3"]
+        return wanted("server") + list(project()["project"]["optional-dependencies"]["s3"])
     found: list[str] = []
     for item in project()["dependency-groups"][lock]:
         found += [item] if isinstance(item, str) else wanted(item["include-group"])
