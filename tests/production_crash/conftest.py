@@ -13,6 +13,16 @@ from trial.postgres import PostgresServer
 
 _numbers = itertools.count(1)
 
+IN_SHORT = ("test_behind_nginx", "test_failpoints", "test_moves")
+"""Modules of which `make test` runs what is not marked itself; the others wait for `make test-long` as a whole."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real processes and real deadlines: minutes, all together."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.stem not in IN_SHORT:
+            item.add_marker(pytest.mark.long)
+
 
 @pytest.fixture(scope="session")
 def shared_strict(rclone: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictProcess]:
