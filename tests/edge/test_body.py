@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.web.wire import chunked
 from tuspy_server.edge.body import RequestBody
+from tuspy_server.edge.gathering import GATHER_BYTES
 from tuspy_server.protocol.errors import ClientDisconnected
 
 
@@ -25,6 +26,9 @@ class Flow:
 
     def resume(self) -> None:
         self.calls.append("resume")
+
+    def gather(self, least_bytes: int) -> None:
+        self.calls.append(f"gather {least_bytes}")
 
     def send_continue(self) -> None:
         self.calls.append("continue")
@@ -187,3 +191,31 @@ def test_any_interleaving_of_feeding_reading_and_cancelling_gives_the_same_bytes
         assert got == data
 
     asyncio.run(run())
+
+
+async def test_a_fast_body_is_gathered_until_its_client_pauses() -> None:
+    """N01: the pause falls where a buffer has just been filled, so that no byte has come that would watch the clock."""
+    body, flow = body_of(64 << 20)
+    buffer = memoryview(bytearray(1 << 20))
+    reading = asyncio.ensure_future(body.readinto(buffer))
+    await asyncio.sleep(0)
+    assert fill(body, bytes(1 << 20)) == 1 << 20
+    assert await reading == 1 << 20
+    assert f"gather {GATHER_BYTES}" in flow.calls
+    reading = asyncio.ensure_future(body.readinto(buffer))
+    async with asyncio.timeout(10):
+        while flow.calls[-1] != "gather 1":  # noqa: ASYNC110  # no event tells it
+            await asyncio.sleep(0.001)
+    assert not reading.done()
+    assert fill(body, b"x") == 1
+    assert await asyncio.wait_for(reading, 10) == 1
+
+
+async def test_the_last_bytes_of_a_body_are_not_gathered() -> None:
+    """Less may be left than the kernel would wait for."""
+    body, flow = body_of((1 << 20) + 2 * GATHER_BYTES)
+    reading = asyncio.ensure_future(body.readinto(memoryview(bytearray(1 << 20))))
+    await asyncio.sleep(0)
+    fill(body, bytes(1 << 20))
+    await reading
+    assert not [call for call in flow.calls if call.startswith("gather")]

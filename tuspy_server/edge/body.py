@@ -11,6 +11,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from tuspy_server.edge.chunked import ChunkedDecoder
+from tuspy_server.edge.gathering import GATHER_BYTES
 from tuspy_server.protocol.errors import BodyStalled, ClientDisconnected
 
 FLUSH_SECONDS: Final = 0.01
@@ -29,6 +30,9 @@ class Flow(Protocol):
 
     def resume(self) -> None:
         """Go on."""
+
+    def gather(self, least_bytes: int) -> None:
+        """Be woken by the socket from so many bytes on."""
 
     def send_continue(self) -> None:
         """Tell a client that waits for it to send the body; once."""
@@ -56,6 +60,7 @@ class RequestBody:
         self._filled = 0
         self._waiter: asyncio.Future[None] | None = None
         self._flush: asyncio.TimerHandle | None = None
+        self._gathers = False
 
     delivers_trailers: Final = True
 
@@ -91,6 +96,10 @@ class RequestBody:
         started = loop.time()
         self._target = buffer if self.decoder is not None else buffer[: self._left]
         self._waiter = loop.create_future()
+        if self._gathers:
+            self._set_gathering(self._left > 2 * GATHER_BYTES)
+            # What the client has sent may be less than the kernel waits for.
+            self._flush = loop.call_later(FLUSH_SECONDS, self._time_is_up)
         self._flow.resume()
         try:
             await self._waiter
@@ -169,9 +178,26 @@ class RequestBody:
     def _count(self, count: int) -> None:
         self._filled += count
         if self._target is not None and (self._filled == len(self._target) or self.received):
+            if self.decoder is None and not self._gathers and self._filled >= 2 * GATHER_BYTES:
+                self._set_gathering(self._left > 2 * GATHER_BYTES)  # a buffer was filled in no time
+            elif self._gathers and self._left <= 2 * GATHER_BYTES:
+                self._set_gathering(False)
             self._wake()
         elif self._flush is None and self._waiter is not None:
-            self._flush = self._waiter.get_loop().call_later(FLUSH_SECONDS, self._wake)
+            self._flush = self._waiter.get_loop().call_later(FLUSH_SECONDS, self._time_is_up)
+        elif self._gathers and self._left <= 2 * GATHER_BYTES:
+            self._set_gathering(False)
+
+    def _time_is_up(self) -> None:
+        self._flush = None
+        self._set_gathering(False)
+        if self._filled:
+            self._wake()
+
+    def _set_gathering(self, gathers: bool) -> None:
+        if gathers != self._gathers:
+            self._gathers = gathers
+            self._flow.gather(GATHER_BYTES if gathers else 1)
 
     def _wake(self) -> None:
         self._cancel_flush()

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from tuspy_server.edge.body import RequestBody
 from tuspy_server.edge.deadline import Deadline
 from tuspy_server.edge.exchange import Exchange
+from tuspy_server.edge.gathering import Gathering
 from tuspy_server.edge.head import BadHead, ParsedHead, parse_head
 from tuspy_server.edge.lingering import Lingering
 from tuspy_server.edge.options import EdgeOptions
@@ -69,6 +70,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._scopes: Scopes
         self._unread: Unread
+        self._gathering: Gathering
         self._received = Received(self._options.head_bytes)
         self._exchange: Exchange | None = None
         self._direct = self._paused = self._half_closed = self._stopping = False
@@ -83,6 +85,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._scopes = Scopes(self._config, self._app_state, self._transport)
         self._unread = Unread(self._loop, self._transport, self._options.unread_seconds)
+        self._gathering = Gathering(self._transport)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn's set names its own classes
         self._deadline.set(self._options.head_seconds)
 
@@ -157,6 +160,10 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """See `Flow`."""
         if self._state is _State.BODY:
             self._resume_reading()
+
+    def gather(self, least_bytes: int) -> None:
+        """See `Flow`."""
+        self._gathering.gather(least_bytes)
 
     def send_continue(self) -> None:
         """See `Flow`."""
@@ -285,6 +292,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
         elif not self._transport.is_closing():
             self._leave()
             self._unread.stop()
+            self._gathering.gather(1)
             Lingering(self._transport, self._server_state.connections, self._options, stopping=self._stopping)
 
     def _close(self) -> None:
