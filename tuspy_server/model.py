@@ -55,6 +55,15 @@ def sources_of(target: UploadStatus) -> frozenset[UploadStatus]:
     return frozenset(source for source, targets in TRANSITIONS.items() if target in targets)
 
 
+class Processing(StrEnum):
+    """What has become of a finished upload with those who process it: hooks and webhooks that say so of themselves."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    """One of them has given it up."""
+
+
 PARTS_IN_FLIGHT: Final = 3
 """Parts of one upload that may be on their way to an object store, and uncounted, at once."""
 
@@ -104,6 +113,13 @@ class Upload:
         ended_at: when the status became one that takes no more bytes.
         as_of: the store's clock when this row was read: what `expires_at` is to be compared with.
         placement: where an object store keeps the bytes; None where they are in a local file.
+        tenant: whose it is, as `authorize` said when it was made; None where nobody says.
+        job_id: the batch that it belongs to.
+        job_number: its place in the batch, from 1.
+        trusted_metadata: what a hook has said of it; no client can send or see it.
+        most_bytes: the longest that it may become, where a hook has set that; else None.
+        idle_seconds: its own time from the last commit to its expiry; None for that of the settings.
+        processing: None until it is finished, and where nobody processes it.
     """
 
     id: str
@@ -118,6 +134,13 @@ class Upload:
     as_of: datetime
     writer_node: str | None = None
     placement: Placement | None = None
+    tenant: str | None = None
+    job_id: str | None = None
+    job_number: int | None = None
+    trusted_metadata: Mapping[str, Any] = MappingProxyType({})
+    most_bytes: int | None = None
+    idle_seconds: float | None = None
+    processing: Processing | None = None
 
     @property
     def is_expired(self) -> bool:
@@ -141,6 +164,10 @@ class EventType(StrEnum):
     TERMINATED = "upload.terminated"
     EXPIRED = "upload.expired"
     FAILED = "upload.failed"
+    PROCESSED = "upload.processed"
+    """All who process it have succeeded."""
+    PROCESSING_FAILED = "upload.processing_failed"
+    """One of them has given it up."""
 
 
 EVENT_NAMESPACE: Final = uuid.UUID("6f1d3f6e-3c0b-5d6a-9a39-2f3f0c7f1a55")
@@ -163,6 +190,7 @@ class Event:
         data: JSON-compatible facts: `upload_length`, `upload_offset`, `upload_metadata` (raw), `metadata` (parsed).
         time: when the transaction ran, by the store's clock.
         position: place in the order that readers see, from 1; None until the relay has numbered it.
+        tenant, job_id: of the upload.
     """
 
     id: str
@@ -171,3 +199,5 @@ class Event:
     data: Mapping[str, Any]
     time: datetime
     position: int | None = None
+    tenant: str | None = None
+    job_id: str | None = None

@@ -50,6 +50,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Browsers": ("download", "link_seconds", "cors_origins", "cors_credentials"),
     "Hooks": ("hook_seconds", "hook_attempts"),
+    "API": ("api_token", "api_open", "job_most_files", "job_seconds", "job_by_metadata"),
     "Logs": ("log_format", "log_level"),
 }
 """Headings of `--help` with their settings, each setting under one."""
@@ -73,6 +74,8 @@ METAVARS: Final[Mapping[str, str]] = {
     "s3_key": "TEMPLATE",
     "s3_connections": "COUNT",
     "hook_attempts": "COUNT",
+    "api_token": "TOKEN",
+    "job_most_files": "COUNT",
     "body_least_bytes_per_second": "COUNT",
 }
 

@@ -5,8 +5,30 @@ translates its driver's errors once, at its edge, into `tuspy_server.protocol.er
 """
 
 from tuspy_server.ports.blobs import BlobStore, BlobWriter
-from tuspy_server.ports.outbox import Delivery, Outbox
-from tuspy_server.ports.outside import BODY_EXTENSION, BodySource, Clock, Peers, Wakeup
+from tuspy_server.ports.gate import Creation, Gate, OpenGate, Proposal, StoredUpload
+from tuspy_server.ports.jobs import (
+    Catalogue,
+    FileStatus,
+    Job,
+    JobCounts,
+    JobStore,
+    NewFile,
+    UploadFilter,
+    UploadSums,
+    file_status,
+)
+from tuspy_server.ports.outbox import (
+    Consumer,
+    Delivery,
+    DeliveryFilter,
+    DeliveryRecord,
+    DeliveryStatus,
+    EventFilter,
+    EventLog,
+    Outbox,
+    RegisteredConsumer,
+)
+from tuspy_server.ports.outside import BODY_EXTENSION, BodySource, Clock, Peers, Progress, ProgressBus, Wakeup
 from tuspy_server.ports.records import (
     Assembly,
     Claim,
@@ -31,22 +53,45 @@ __all__ = [
     "BlobStore",
     "BlobWriter",
     "BodySource",
+    "Catalogue",
     "Claim",
     "Claimed",
     "Cleanup",
     "Clock",
     "Commit",
+    "Consumer",
+    "Creation",
     "Delivery",
+    "DeliveryFilter",
+    "DeliveryRecord",
+    "DeliveryStatus",
     "DraftEvent",
     "Ending",
     "EventDraft",
+    "EventFilter",
+    "EventLog",
+    "FileStatus",
+    "Gate",
+    "Job",
+    "JobCounts",
+    "JobStore",
     "Lifetime",
+    "NewFile",
     "NewUpload",
+    "OpenGate",
     "Outbox",
     "Peers",
+    "Progress",
+    "ProgressBus",
+    "Proposal",
+    "RegisteredConsumer",
     "Stored",
     "StoredPart",
     "StoredPiece",
+    "StoredUpload",
+    "UploadFilter",
     "UploadStore",
+    "UploadSums",
     "Wakeup",
+    "file_status",
 ]

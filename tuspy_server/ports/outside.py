@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -39,6 +40,36 @@ class Peers(Protocol):
 
     def answer_with(self, answer: Callable[[str, str], Awaitable[None]]) -> None:
         """What to call, with upload id and writer, when another node asks this one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an upload has come: a fact of the moment, never stored.
+
+    Attributes:
+        upload_offset: committed, so that a HEAD shows no less (I1).
+        bytes_per_second: of late; None where nothing is known yet.
+    """
+
+    upload_id: str
+    upload_offset: int
+    upload_length: int | None
+    tenant: str | None
+    job_id: str | None
+    bytes_per_second: float | None
+
+
+class ProgressBus(Protocol):
+    """Tells the other nodes how uploads come on here. All of it may be lost."""
+
+    def publish(self, progress: Progress) -> None:
+        """At once and without waiting; a later one of the same upload takes the place of an earlier one that has not
+        gone out yet. Goes nowhere while no other node watches."""
+        ...
+
+    def watch(self, heard: Callable[[Progress], None] | None) -> None:
+        """Call `heard` with what other nodes publish from now on; None to stop. Synchronously; it returns at once."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tuspy_server.model import EventType, Placement, Upload, UploadStatus
@@ -30,12 +31,15 @@ class EventDraft:
     type: EventType
     upload_id: str
     data: Mapping[str, Any]
+    tenant: str | None = None
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUpload:
     """A row to insert, with offset 0. `writer` is set where the POST itself carries the first bytes; `placement` is
-    what the storage has chosen."""
+    what the storage has chosen; for the others see `Upload`. An `id` that is taken raises `IdTaken` (409); a `job_id`
+    that is no open job of the same tenant raises `JobNotFound` (404) or `JobClosed` (409)."""
 
     id: str
     upload_length: int | None
@@ -43,6 +47,11 @@ class NewUpload:
     writer: str | None
     lifetime: Lifetime | None
     placement: Placement | None = None
+    tenant: str | None = None
+    job_id: str | None = None
+    trusted_metadata: Mapping[str, Any] = MappingProxyType({})
+    most_bytes: int | None = None
+    idle_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,7 @@ class Claim:
         upload_offset: must equal the row's.
         body_bytes: bytes that the request says it carries, from `Content-Length`; 0 where it does not say.
         declared_length: `Upload-Length` of the request, or None.
+        tenant: only an upload of this tenant may be claimed; None for any.
     """
 
     upload_id: str
@@ -60,6 +70,7 @@ class Claim:
     upload_offset: int
     body_bytes: int
     declared_length: int | None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +150,8 @@ class Commit:
         upload_offset: the new offset, never below the row's. What is shown: `stored` may reach further.
         upload_length: set where this request declares a deferred length; None leaves it as it is.
         release: whether `writer` is cleared by the same statement.
-        lifetime: slides the expiry; None leaves the upload without one.
+        lifetime: slides the expiry, unless the row has an `idle_seconds` of its own in its place; None leaves the
+            upload without one.
         stored: parts and pieces to record; those that are recorded already stay as they are.
         unsettled: whether the storage may hold, or still be given, what no commit has recorded: then the commit does to
             the placement what a claim over a writer does that has not let go.

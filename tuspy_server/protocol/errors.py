@@ -78,6 +78,75 @@ class NotDownloadable(FixRequest):
         super().__init__("this server does not serve downloads")
 
 
+class Unauthorized(FixRequest):
+    """401: who asks has to say who it is."""
+
+    status = 401
+    code = "unauthorized"
+
+    def __init__(self, reason: str = "this needs a token") -> None:
+        super().__init__(reason)
+
+    def headers(self) -> Headers:
+        """`WWW-Authenticate`."""
+        return (("WWW-Authenticate", "Bearer"),)
+
+
+class Forbidden(FixRequest):
+    """403: who asks may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("not allowed")
+
+
+class Refused(FixRequest):
+    """A hook's refusal, with the status and the text that it has chosen.
+
+    `status` is one that clients do not retry: 400 to 499, but not 409, 423 and 460.
+    """
+
+    code = "refused"
+
+    def __init__(self, text: str = "refused", status: int = 403) -> None:
+        if status // 100 != 4 or status in {409, 423, 460}:  # noqa: PLR2004  # the class of RFC 9110 15.5
+            raise ValueError("a refusal has a status from 400 to 499 that no client retries: not 409, 423 or 460")
+        super().__init__(text)
+        self.status = status  # type: ignore[misc]  # the one error whose status its maker chooses
+
+
+class JobNotFound(FixRequest):
+    """404: no such job, or one of somebody else's (I9)."""
+
+    status = 404
+    code = "job_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no such job")
+
+
+class JobClosed(FixRequest):
+    """409: the job was cancelled and takes no more files."""
+
+    status = 409
+    code = "job_closed"
+
+    def __init__(self) -> None:
+        super().__init__("the job takes no more files")
+
+
+class IdTaken(FixRequest):
+    """409: an upload or a job of this id exists, or an object of this key."""
+
+    status = 409
+    code = "id_taken"
+
+    def __init__(self) -> None:
+        super().__init__("the id is taken")
+
+
 class UploadNotFound(FixRequest):
     """404: no such upload, or one of somebody else's (I9: the two cannot be told apart)."""
 
@@ -164,6 +233,15 @@ class HeadersTooLarge(FixRequest):
 
     status = 431
     code = "headers_too_large"
+
+
+class HookFailed(TusError):
+    """500: a hook that was asked has raised, or has not answered in time; nothing has changed."""
+
+    code = "hook_failed"
+
+    def __init__(self) -> None:
+        super().__init__("a hook of the application failed")
 
 
 # --- the state has moved on: look again, send again ----------------------------------------------------------------

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
+from tuspy_server.settings.api import ApiSettings
 from tuspy_server.settings.kinds import DAY_SECONDS, ENVIRONMENT_PREFIX, MOST_BYTES, Seconds, Texts
 from tuspy_server.settings.places import SITE_PATHS
-from tuspy_server.settings.stores import StoreSettings
 
 __all__ = ["DAY_SECONDS", "ENVIRONMENT_PREFIX", "MOST_BYTES", "SITE_PATHS", "Settings"]
 
 
-class Settings(StoreSettings):
+class Settings(ApiSettings):
     """All that an operator can set. Sizes take units (`5GB`, `64MiB`); times are in seconds."""
 
     # limits
@@ -88,12 +88,6 @@ class Settings(StoreSettings):
     link_seconds: Seconds = Field(default=300.0, ge=1, le=604_800, description="How long such a link is good for.")
     cors_origins: Texts = Field(default=("*",), description="Origins that browsers may upload from; * for all.")
     cors_credentials: bool = Field(default=False, description="Whether browsers may send cookies; not together with *.")
-
-    # hooks
-    hook_seconds: Seconds = Field(default=60.0, gt=0, description="Deadline of one call of a Python hook.")
-    hook_attempts: int = Field(
-        default=20, ge=1, description="Calls of a failing hook before its event is given up as dead."
-    )
 
     # logs
     log_format: Literal["auto", "console", "json"] = Field(

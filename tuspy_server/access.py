@@ -1,0 +1,65 @@
+"""Who asks, for what, and what is granted: the vocabulary of `authorize` and of the blocking hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Intent(StrEnum):
+    """What a request is about to do."""
+
+    CREATE = "create"
+    """Make an upload, or a job of uploads."""
+    READ = "read"
+    """Look at an upload or a job (HEAD, GET), or, where neither is named, at lists and sums of them."""
+    WRITE = "write"
+    """Append to an upload, or add to a job."""
+    TERMINATE = "terminate"
+    """Remove an upload, or cancel a job."""
+    SUBSCRIBE = "subscribe"
+    """Follow the events of an upload or a job; where neither is named, all that the grant reaches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a request may reach.
+
+    Attributes:
+        tenant: uploads and jobs of this tenant alone; what the request makes belongs to it. None: those of all, and
+            what it makes is nobody's.
+        subject: who it is, for logs and for hooks.
+    """
+
+    tenant: str | None = None
+    subject: str | None = None
+
+
+EVERYTHING: Final = Grant()
+"""Where no `authorize` says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestContext:
+    """What a hook is told of the request.
+
+    Attributes:
+        method, path: as received; the path below the host.
+        headers: names in lower case; of a name that came several times the last value.
+        query: names and values of the query string, decoded; of a name that came several times the last value.
+        client: address of the peer, or None.
+        grant: what `authorize` has granted; in `authorize` itself `EVERYTHING`.
+        upload_id, job_id: which upload or job is meant, where one is.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = MappingProxyType({})
+    query: Mapping[str, str] = MappingProxyType({})
+    client: str | None = None
+    grant: Grant = EVERYTHING
+    upload_id: str | None = None
+    job_id: str | None = None

@@ -1,0 +1,22 @@
+"""The API of jobs and lists, and the streams of events."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from tuspy_server.settings.events import EventSettings
+from tuspy_server.settings.kinds import DAY_SECONDS, Seconds
+
+
+class ApiSettings(EventSettings):
+    """Who may ask for more than the one upload or job whose id it knows, and what jobs may be."""
+
+    api_token: SecretStr | None = Field(
+        default=None, description="Bearer token that opens lists, sums and all events; unset: they are closed."
+    )
+    api_open: bool = Field(default=False, description="Whether they are open to everybody, without a token.")
+    job_most_files: int = Field(default=10_000, ge=1, le=100_000, description="Most files of one job.")
+    job_seconds: Seconds = Field(
+        default=30 * DAY_SECONDS, gt=0, description="How long a job is kept once all of its files have ended."
+    )
+    job_by_metadata: bool = Field(default=False, description="Whether an upload may join a job by its metadata `job`.")
