@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 
@@ -57,8 +56,8 @@ class RequestContext:
 
     method: str
     path: str
-    headers: Mapping[str, str] = MappingProxyType({})
-    query: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     client: str | None = None
     grant: Grant = EVERYTHING
     upload_id: str | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -137,7 +137,7 @@ class Upload:
     tenant: str | None = None
     job_id: str | None = None
     job_number: int | None = None
-    trusted_metadata: Mapping[str, Any] = MappingProxyType({})
+    trusted_metadata: Mapping[str, Any] = field(default_factory=dict)
     most_bytes: int | None = None
     idle_seconds: float | None = None
     processing: Processing | None = None

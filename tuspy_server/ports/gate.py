@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from tuspy_server.access import RequestContext
@@ -52,7 +51,7 @@ class Creation:
     most_bytes: int | None = None
     types: tuple[str, ...] | None = None
     expires_seconds: float | None = None
-    trusted_metadata: Mapping[str, Any] = MappingProxyType({})
+    trusted_metadata: Mapping[str, Any] = field(default_factory=dict)
     tenant: str | None = None
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuspy_server.model import EventType, Placement, Upload, UploadStatus
@@ -49,7 +48,7 @@ class NewUpload:
     placement: Placement | None = None
     tenant: str | None = None
     job_id: str | None = None
-    trusted_metadata: Mapping[str, Any] = MappingProxyType({})
+    trusted_metadata: Mapping[str, Any] = field(default_factory=dict)
     most_bytes: int | None = None
     idle_seconds: float | None = None
 
