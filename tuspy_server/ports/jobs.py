@@ -117,6 +117,11 @@ class JobStore(Protocol):
         cancelled already stays as it is."""
         ...
 
+    async def left_files(self, limit: int) -> Sequence[Upload]:
+        """Uploading files that no client will bring to their end, oldest first: those of jobs that were cancelled, and
+        those of length 0 that no writer holds. A crash has left them; changes nothing."""
+        ...
+
     async def purge_jobs(self, *, ended_seconds: float, limit: int) -> int:
         """Forget jobs that were made this long ago and none of whose files is uploading, completing or being processed.
         Rows of gone uploads of a job are kept for as long as the job is. Returns how many."""
@@ -146,6 +151,7 @@ class UploadSums:
         files: how many of each status.
         finished_bytes: of all finished ones.
         received_bytes: of all, as far as they came.
+        finished_seconds: from creation to finish, summed over all finished ones.
         duration_seconds: quantiles 0.5, 0.95 and 1 of the time from creation to finish; empty without a finished one.
         lengths: quantiles 0.5, 0.95 and 1 of the lengths of finished ones.
         errors: failed uploads by reason, as their event says.
@@ -154,6 +160,7 @@ class UploadSums:
     files: Mapping[FileStatus, int]
     finished_bytes: int
     received_bytes: int
+    finished_seconds: float
     duration_seconds: Mapping[str, float]
     lengths: Mapping[str, float]
     errors: Mapping[str, int]

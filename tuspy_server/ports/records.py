@@ -172,12 +172,14 @@ class Ending:
 
     Attributes:
         writer: where set, only that writer may end it (a stale one changes nothing).
+        unfinished: whether only an unfinished upload is to end: one that has finished meanwhile stays as it is.
     """
 
     upload_id: str
     status: UploadStatus
     event: EventDraft
     writer: str | None = None
+    unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
