@@ -36,6 +36,10 @@ class Grant:
     tenant: str | None = None
     subject: str | None = None
 
+    def reaches(self, tenant: str | None) -> bool:
+        """Whether uploads and jobs of that tenant are within it."""
+        return self.tenant is None or self.tenant == tenant
+
 
 EVERYTHING: Final = Grant()
 """Where no `authorize` says otherwise."""
