@@ -68,6 +68,26 @@ class UnknownChecksumAlgorithm(InvalidHeader):
         super().__init__("Upload-Checksum", "unknown algorithm; see Tus-Checksum-Algorithm")
 
 
+class InvalidJson(FixRequest):
+    """400: the body is no JSON text in UTF-8."""
+
+    status = 400
+    code = "invalid_json"
+
+    def __init__(self) -> None:
+        super().__init__("the body is no valid JSON")
+
+
+class InvalidParameter(FixRequest):
+    """400: a parameter of the query is unknown, doubled or malformed."""
+
+    status = 400
+    code = "invalid_parameter"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+
+
 class NotDownloadable(FixRequest):
     """403: downloads are switched off."""
 
@@ -115,6 +135,16 @@ class Refused(FixRequest):
             raise ValueError("a refusal has a status from 400 to 499 that no client retries: not 409, 423 or 460")
         super().__init__(text)
         self.status = status  # type: ignore[misc]  # the one error whose status its maker chooses
+
+
+class NotFound(FixRequest):
+    """404: nothing is at this path."""
+
+    status = 404
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("nothing is here")
 
 
 class JobNotFound(FixRequest):
@@ -201,6 +231,35 @@ class UploadTooLarge(FixRequest):
 
     status = 413
     code = "upload_too_large"
+
+
+class BodyTooLarge(FixRequest):
+    """413: the body of a request to the API is larger than one may be."""
+
+    status = 413
+    code = "body_too_large"
+    closes = True
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"the body may have {most_bytes} bytes at most")
+
+
+class NotJson(FixRequest):
+    """415: the API takes `Content-Type: application/json`."""
+
+    status = 415
+    code = "not_json"
+    closes = True
+
+    def __init__(self) -> None:
+        super().__init__("Content-Type must be application/json")
+
+
+class InvalidRequest(FixRequest):
+    """422: the body is JSON, but does not say what it should. The answer points to the place."""
+
+    status = 422
+    code = "invalid_request"
 
 
 class WrongContentType(FixRequest):
