@@ -39,11 +39,18 @@ class RegisteredConsumer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One event on its way to one consumer. `attempt` counts from 1."""
+    """One event on its way to one consumer.
+
+    Attributes:
+        attempt: counts from 1.
+        tried_seconds: since the lease of the first attempt, by the store's clock; 0 at that one. Counted anew where the
+            attempts are.
+    """
 
     event: Event
     consumer: str
     attempt: int
+    tried_seconds: float = 0.0
 
 
 class DeliveryStatus(StrEnum):
@@ -138,6 +145,10 @@ class Outbox(EventLog, Protocol):
         """Undo `disable` for events from now on; what is dead stays so until it is retried. False if not known."""
         ...
 
+    async def forget_consumers(self, unseen_seconds: float) -> int:
+        """Unregister those that no process has registered for this long. Returns how many."""
+        ...
+
     async def relay(self, limit: int) -> int:
         """Number the events that have no position yet, in one order for all readers, and make a delivery for each
         registered consumer that wants the event's type. When it returns, every event that was committed before the call
@@ -155,7 +166,8 @@ class Outbox(EventLog, Protocol):
         Where that was the last delivery of an `upload.finished` to a processing consumer, the same transaction sets the
         upload's `processing` (failed where one of them is dead) and writes the event `upload.processed` or
         `upload.processing_failed`, with the data of the finished event; so do `bury`, `disable` and `unregister`, and
-        `relay` where nobody is left to process. A later success of what was dead makes `failed` into `done`.
+        `relay` where nobody is left to process. A later success of what was dead makes `failed` into `done`. An upload
+        that is finished no more (it was terminated) is left as it is.
         """
         ...
 
@@ -177,11 +189,11 @@ class Outbox(EventLog, Protocol):
 
     async def retry_now(self, only: DeliveryFilter) -> int:
         """Waiting and dead deliveries (by `only.status`, where given) are due now, the dead ones with their attempts
-        counted anew. Returns how many."""
+        counted anew; those to consumers that are disabled or not known stay dead. Returns how many."""
         ...
 
     async def replay(self, consumer: str, after: int, up_to: int | None, only: EventFilter) -> int:
         """Deliver events again, or for the first time, to a registered consumer: numbered ones above `after` and at
         most `up_to` that `only` and the consumer's types let pass. Those that wait already are left as they are.
-        Returns how many."""
+        Returns how many; 0 where the consumer is disabled or not known."""
         ...
