@@ -46,17 +46,18 @@ class TusServer:
 
     # --- hooks and lookups for the application -------------------------------------------------------------------
 
-    def on(self, *types: str, name: str | None = None) -> Callable[[AnyHook], AnyHook]:
+    def on(self, *types: str, name: str | None = None, processing: bool = False) -> Callable[[AnyHook], AnyHook]:
         """Call a function on events, such as `@tus.on("upload.finished")`; without types on all.
 
         The function takes an `Event`; it may be `async def`, or plain, and then runs in a thread. It is called at least
         once for every event, after a crash too, with the same `event.id` each time; when it raises, it is called
         again, later and later. `name` is what deliveries are remembered by: set it if the function may be renamed.
+        With `processing` a finished upload counts as processed only when the function has succeeded with it.
 
         Raises:
             ValueError: an unknown event type, or a second hook of the same name.
         """
-        return self._hooks.on(*types, name=name)
+        return self._hooks.on(*types, name=name, processing=processing)
 
     async def find(self, upload_id: str) -> Upload:
         """The upload as last committed.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tuspy_server.clock import SystemClock
 from tuspy_server.events.hooks import Hooks
 from tuspy_server.events.relay import Relay
+from tuspy_server.events.retries import hook_retries
 from tuspy_server.events.wakeup import LocalWakeup
 from tuspy_server.pages import PagePool
 from tuspy_server.ports import Assemblies, BlobStore, Lifetime, Outbox, Peers, UploadStore, Wakeup
@@ -282,10 +283,8 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, k
         ),
         relay=Relay(
             stores.outbox,
-            hooks,
+            lambda: hooks.recipients(settings.hook_seconds, hook_retries(settings.hook_attempts)),
             wakeup,
-            call_seconds=settings.hook_seconds,
-            most_attempts=settings.hook_attempts,
         ),
         endpoint=UploadsEndpoint(
             uploads,

@@ -1,131 +1,108 @@
-"""The relay: hands committed events to their consumers, at least once, in order for each upload."""
+"""The relay: numbers committed events, and hands them to those who want them, at least once, in order for each upload.
+
+One loop of a process waits for the wakeup, registers what is new, numbers what has been committed (its own and other
+nodes'), tells the feed, and wakes the lanes. Each recipient has a lane of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Mapping, Set
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import structlog
 
-from tuspy_server.model import Event, EventType
-from tuspy_server.ports import Delivery, Outbox, Wakeup
+from tuspy_server.events.lane import Lane
+from tuspy_server.events.recipients import Recipient
+from tuspy_server.events.settling import Settling
+from tuspy_server.ports import Consumer, Outbox, Wakeup
 
 log = structlog.get_logger("tuspy_server.events")
 
-BATCH: Final = 100
-AT_ONCE: Final = 16
-"""Calls of one consumer at once. Each has places of its own: one that is slow holds up none of the others."""
+BATCH: Final = 500
+"""Events numbered by one statement."""
+
+LEASES_AT_ONCE: Final = 2
+"""Of all lanes: they share the database with uploads."""
 
 POLL_SECONDS: Final = 5.0
-FIRST_RETRY_SECONDS: Final = 1.0
-LONGEST_RETRY_SECONDS: Final = 3600.0
-
-
-class Consumers(Protocol):
-    """Those who get events, and the way to them."""
-
-    @property
-    def consumers(self) -> Mapping[str, Set[EventType]]:
-        """Names, with the types that each wants."""
-        ...
-
-    async def call(self, consumer: str, event: Event) -> None:
-        """Deliver; raising means that it has not been."""
-        ...
-
-
-def retry_delay_seconds(attempt: int) -> float:
-    """Exponential, with full jitter in its upper half, up to an hour: 1, 2, 4 … seconds after attempts 1, 2, 3."""
-    longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 32), LONGEST_RETRY_SECONDS)
-    return longest * random.uniform(0.5, 1.0)
+REGISTER_SECONDS: Final = 3600.0
+"""The outbox forgets consumers that nobody has registered for a month."""
 
 
 class Relay:
-    """Runs until cancelled. What a crash interrupts is delivered again, with the same event id (faults C06, C07)."""
+    """Runs until cancelled. No other part of the process numbers events."""
 
     def __init__(
-        self, outbox: Outbox, consumers: Consumers, wakeup: Wakeup, *, call_seconds: float, most_attempts: int
+        self,
+        outbox: Outbox,
+        recipients: Callable[[], Sequence[Recipient]],
+        wakeup: Wakeup,
+        on_numbered: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`call_seconds`: deadline of one call; `most_attempts`: calls before an event is dead for a consumer."""
+        """Put it together.
+
+        Args:
+            outbox: where events and deliveries are.
+            recipients: those that this process can reach; there may be more at any time.
+            wakeup: tells of commits, here and on other nodes.
+            on_numbered: awaited after each numbering, before anything is delivered: other nodes may have numbered, too.
+        """
         self._outbox = outbox
-        self._consumers = consumers
+        self._recipients = recipients
         self._wakeup = wakeup
-        self._call_seconds = call_seconds
-        self._most_attempts = most_attempts
-        self._delivering: dict[asyncio.Task[None], str] = {}
+        self._on_numbered = on_numbered
+        self._settling = Settling(outbox, wakeup)
+        self._statements = asyncio.Semaphore(LEASES_AT_ONCE)
+        self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
+        self._registered: frozenset[Consumer] = frozenset()
+        self._register_at = 0.0
 
     async def run(self) -> None:
-        """Deliver whatever is due, then wait for the next commit, retry or poll."""
+        """Number, tell, deliver; wait for the next commit or poll."""
+        settling = asyncio.get_running_loop().create_task(self._settling.run())
         try:
             while True:
                 try:
-                    wait_seconds = await self._pass()
+                    await self._pass()
                 except Exception:  # the loop must outlive trouble with the store
                     log.exception("relay.failed")
-                    wait_seconds = POLL_SECONDS
-                if wait_seconds > 0:
-                    await self._wakeup.wait(wait_seconds)
+                await self._wakeup.wait(POLL_SECONDS)
         finally:
-            for task in self._delivering:
-                task.cancel()
+            await _end([task for _, task in self._lanes.values()])
+            await _end([settling])
 
-    async def _pass(self) -> float:
-        """One round. Returns how long nothing will be due, at most a poll's interval."""
-        consumers = self._consumers.consumers
-        names = sorted(consumers)
-        if not names:
-            return POLL_SECONDS  # events wait for an application that has hooks: this process may be a mere `serve`
-        while await self._outbox.relay(consumers, BATCH):
+    async def _pass(self) -> None:
+        recipients = self._recipients()
+        # First of all: an event that is numbered before its consumer is known is not delivered to it.
+        await self._register(frozenset(recipient.consumer for recipient in recipients))
+        while await self._outbox.relay(BATCH) >= BATCH:
             pass
-        # Where every place is taken, the first call to end wakes the loop.
-        idle = [name for name in names if await self._fill(name)]
-        if not idle:
-            return POLL_SECONDS
-        due_seconds = await self._outbox.next_due_seconds(idle)
-        return POLL_SECONDS if due_seconds is None else min(max(due_seconds, 0.0), POLL_SECONDS)
+        if self._on_numbered is not None:
+            try:
+                await self._on_numbered()
+            except Exception:  # deliveries do not wait for readers
+                log.exception("relay.feed.failed")
+        for recipient in recipients:
+            if recipient.name not in self._lanes:
+                self._begin(recipient)
+        for lane, _ in self._lanes.values():
+            lane.wake()
 
-    async def _fill(self, name: str) -> bool:
-        """Begin what is due for one consumer. Whether places are left."""
-        free = AT_ONCE - list(self._delivering.values()).count(name)
-        if free == 0:
-            return False
-        # The lease outlives the call's deadline, so that no delivery runs twice at once while its process lives.
-        leased = await self._outbox.lease([name], free, self._call_seconds + 30.0)
-        for delivery in leased:
-            task = asyncio.get_running_loop().create_task(self._deliver(delivery))
-            self._delivering[task] = name
-            task.add_done_callback(self._delivered)
-        return len(leased) < free
+    async def _register(self, consumers: frozenset[Consumer]) -> None:
+        now = asyncio.get_running_loop().time()
+        if consumers == self._registered and now < self._register_at:
+            return
+        if consumers:
+            await self._outbox.register(sorted(consumers, key=lambda consumer: consumer.name))
+        self._registered, self._register_at = consumers, now + REGISTER_SECONDS
 
-    def _delivered(self, task: asyncio.Task[None]) -> None:
-        del self._delivering[task]
-        self._wakeup.notify()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("event.delivery.unsettled", reason=repr(error))  # the lease ends, and it is delivered again
+    def _begin(self, recipient: Recipient) -> None:
+        lane = Lane(recipient, self._outbox, self._settling, self._statements, lambda: POLL_SECONDS)
+        self._lanes[recipient.name] = lane, asyncio.get_running_loop().create_task(lane.run())
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        event = delivery.event
-        fields = {
-            "event_id": event.id,
-            "event_type": event.type,
-            "upload_id": event.upload_id,
-            "consumer": delivery.consumer,
-            "attempt": delivery.attempt,
-        }
-        try:
-            async with asyncio.timeout(self._call_seconds):
-                await self._consumers.call(delivery.consumer, event)
-        except Exception as error:  # a hook may raise anything
-            reason = f"{type(error).__name__}: {error}"[:500]
-            if delivery.attempt >= self._most_attempts:
-                log.error("event.delivery.dead", **fields, reason=reason)
-                await self._outbox.bury(delivery, reason)
-                return
-            delay_seconds = retry_delay_seconds(delivery.attempt)
-            log.warning("event.delivery.failed", **fields, reason=reason, retry_seconds=round(delay_seconds, 1))
-            await self._outbox.retry(delivery, delay_seconds, reason)
-        else:
-            await self._outbox.delivered(delivery)
-            log.debug("event.delivered", **fields)
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,120 @@
+"""One recipient's own way: leases, calls and failures. A slow one holds up none of the others (fault B14)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from tuspy_server.events.recipients import DeliveryFailed, Recipient, RecipientGone
+from tuspy_server.events.settling import Settling
+from tuspy_server.ports import Delivery, Outbox
+
+log = structlog.get_logger("tuspy_server.events")
+
+SPARE_SECONDS: Final = 30.0
+"""What a lease has beyond the deadline of the call, to settle it: so no delivery runs twice at once while its process
+lives."""
+
+REASON_CHARACTERS: Final = 500
+
+
+class Lane:
+    """Runs until cancelled. What a crash interrupts is delivered again, with the same event id (faults C06, C07)."""
+
+    def __init__(
+        self,
+        recipient: Recipient,
+        outbox: Outbox,
+        settling: Settling,
+        statements: asyncio.Semaphore,
+        poll_seconds: Callable[[], float],
+    ) -> None:
+        """`statements`: how many leases of all lanes may be asked for at once; `poll_seconds`: longest time between
+        two of this lane's."""
+        self.recipient = recipient
+        self._outbox = outbox
+        self._settling = settling
+        self._statements = statements
+        self._poll_seconds = poll_seconds
+        self._running: set[asyncio.Task[None]] = set()
+        self._due = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Call for whatever is due, then wait for the next event, retry or poll."""
+        try:
+            while True:
+                self._due.clear()
+                try:
+                    await self._fill()
+                except Exception as error:  # the lane must outlive trouble with the store
+                    log.error("relay.lease.failed", consumer=self.recipient.name, reason=repr(error))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._poll_seconds()):
+                        await self._due.wait()
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _fill(self) -> None:
+        free = self.recipient.at_once - len(self._running)
+        if free <= 0:
+            return
+        async with self._statements:
+            leased = await self._outbox.lease([self.recipient.name], free, self.recipient.call_seconds + SPARE_SECONDS)
+        for delivery in leased:
+            task = asyncio.get_running_loop().create_task(self._deliver(delivery))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._due.set()  # a place is free, and the next event of the same upload may be due
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("event.delivery.unsettled", consumer=self.recipient.name, reason=repr(error))
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        event = delivery.event
+        fields = {
+            "event_id": event.id,
+            "event_type": event.type,
+            "upload_id": event.upload_id,
+            "consumer": delivery.consumer,
+            "attempt": delivery.attempt,
+        }
+        try:
+            async with asyncio.timeout(self.recipient.call_seconds):
+                await self.recipient.call(event)
+        except RecipientGone as gone:
+            log.error("consumer.disabled", **fields, reason=str(gone))
+            await self._settling.disabled(delivery, str(gone)[:REASON_CHARACTERS])
+        except Exception as error:  # a hook may raise anything
+            await self._failed(delivery, error, fields)
+        else:
+            await self._settling.delivered(delivery)
+            log.debug("event.delivered", **fields)
+
+    async def _failed(self, delivery: Delivery, error: Exception, fields: dict[str, object]) -> None:
+        asked_seconds, reason = None, f"{type(error).__name__}: {error}"
+        if isinstance(error, DeliveryFailed):
+            asked_seconds, reason = error.retry_after_seconds, str(error)
+        elif isinstance(error, TimeoutError):
+            reason = f"no answer within {self.recipient.call_seconds:g} s" if not str(error) else reason
+        reason = reason[:REASON_CHARACTERS]
+        delay_seconds = self.recipient.retries.delay_seconds(delivery, asked_seconds)
+        if delay_seconds is None:
+            log.error("event.delivery.dead", **fields, reason=reason)
+            await self._settling.buried(delivery, reason)
+            return
+        log.warning("event.delivery.failed", **fields, reason=reason, retry_seconds=round(delay_seconds, 1))
+        await self._settling.failed(delivery, delay_seconds, reason)
+        if delay_seconds < self._poll_seconds():
+            asyncio.get_running_loop().call_later(delay_seconds, self._due.set)
