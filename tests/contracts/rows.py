@@ -131,6 +131,6 @@ async def fail(store: UploadStore, upload: Upload, *, writer: str | None = None)
 
 async def event_types(outbox: Outbox, upload_id: str) -> list[EventType]:
     """The types of an upload's committed events, in their order."""
-    while await outbox.relay({}, 100):
+    while await outbox.relay(100):
         pass
     return [event.type for event in await outbox.events(0, 1000) if event.upload_id == upload_id]

@@ -87,11 +87,13 @@ class JobStore(Protocol):
     async def create_job(
         self, job_id: str, tenant: str | None, files: Sequence[NewFile]
     ) -> tuple[Job, Sequence[Upload]]:
-        """A job with its uploads and their events, all or nothing, in the order given. Raises IdTaken (409)."""
+        """A job with its uploads and their events, all or nothing, in the order given. They take the job's id and its
+        tenant, whatever `files` says. Raises IdTaken (409)."""
         ...
 
     async def add_files(self, job_id: str, tenant: str | None, files: Sequence[NewFile]) -> Sequence[Upload]:
-        """More uploads, behind those that it has. `tenant`: only a job of this tenant; None for any.
+        """More uploads, behind those that it has; they take its id and its tenant. `tenant`: only a job of this tenant;
+        None for any.
 
         Raises:
             JobNotFound: 404. JobClosed: 409, it was cancelled. IdTaken: 409.
@@ -152,9 +154,10 @@ class UploadSums:
         finished_bytes: of all finished ones.
         received_bytes: of all, as far as they came.
         finished_seconds: from creation to finish, summed over all finished ones.
-        duration_seconds: quantiles 0.5, 0.95 and 1 of the time from creation to finish; empty without a finished one.
+        duration_seconds: quantiles `"0.5"`, `"0.95"` and `"1"` (the nearest rank: values that occur) of the time from
+            creation to finish; empty without a finished one.
         lengths: quantiles 0.5, 0.95 and 1 of the lengths of finished ones.
-        errors: failed uploads by reason, as their event says.
+        errors: failed uploads by reason, as their event says; `"unknown"` where that is gone or says none.
     """
 
     files: Mapping[FileStatus, int]
@@ -167,7 +170,7 @@ class UploadSums:
 
 
 class Catalogue(Protocol):
-    """Questions about many uploads. Every method is one statement that no upload waits for."""
+    """Questions about many uploads. Every method is one statement, or one snapshot, that no upload waits for."""
 
     async def list_uploads(
         self, only: UploadFilter, *, before: tuple[datetime, str] | None, limit: int

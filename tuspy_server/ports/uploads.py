@@ -37,7 +37,8 @@ class UploadStore(Protocol):
         ...
 
     async def create(self, new: NewUpload, event: EventDraft) -> Upload:
-        """Insert an upload in status uploading, with its event."""
+        """Insert an upload in status uploading, with its event. An id is taken for as long as a row or an event has
+        it."""
         ...
 
     async def get(self, upload_id: str) -> Upload | None:
@@ -87,10 +88,9 @@ class UploadStore(Protocol):
         landed since."""
         ...
 
-    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
-        """Delete rows that have been gone for `gone_seconds` and have no cleanup row, and events older than
-        `event_seconds` that no delivery waits for; those that no relay has handed on only with `unrelayed`. Returns how
-        many uploads and events went."""
+    async def purge(self, *, gone_seconds: float, event_seconds: float, limit: int) -> int:
+        """Delete rows that have been gone for `gone_seconds` and have no cleanup row and no job, and numbered events
+        older than `event_seconds` that no delivery waits for. Returns how many uploads and events went."""
         ...
 
     async def release_writers(self, held: Callable[[], Set[str]]) -> int:

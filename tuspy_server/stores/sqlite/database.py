@@ -1,4 +1,4 @@
-"""A SQLite file with one writer thread that groups commits, and one reader thread that never waits for it.
+"""A SQLite file with one writer thread that groups commits, and reader threads that never wait for it.
 
 A transaction costs one fsync of the write-ahead log. Jobs that arrive while one runs go into the next together. Where
 one of them fails, all are undone and run again, each in a savepoint of its own: it takes no other with it.
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Database:
-    """Runs functions on a connection: `write` in a transaction, `read` on a snapshot."""
+    """Runs functions on a connection: `write` in a transaction, `read` and `survey` on a snapshot."""
 
     def __init__(self, path: Path, *, durable: bool, deadline_seconds: float) -> None:
         """`durable`: whether commits that ask for it are synced to the disk before they are reported."""
@@ -30,21 +30,28 @@ class Database:
         self._deadline_seconds = deadline_seconds
         self._writer = Worker("tuspy-sqlite-writer", self._connect, self._run_group, deadline_seconds)
         self._reader = Worker("tuspy-sqlite-reader", self._connect, _run_each, deadline_seconds)
+        self._surveyor = Worker("tuspy-sqlite-surveyor", self._connect, _run_on_snapshots, deadline_seconds)
         self._reserve = Reserve(path.with_suffix(".reserve"))
         self._syncing: bool | None = None
 
     async def open_to_look(self) -> None:
-        """Start for `read` alone, beside a process that serves the file; nothing is made or changed."""
+        """Start for `read` and `survey` alone, beside a process that serves the file; nothing is made or changed."""
         self._reader = Worker("tuspy-sqlite-reader", self._connect_to_look, _run_each, self._deadline_seconds)
+        self._surveyor = Worker(
+            "tuspy-sqlite-surveyor", self._connect_to_look, _run_on_snapshots, self._deadline_seconds
+        )
         await self._reader.start()
+        await self._surveyor.start()
 
     async def open(self) -> None:
         """Start the threads. Raises `sqlite3.Error` as it is: what hinders the start is for the operator to read."""
         await self._writer.start()
         await self._reader.start()
+        await self._surveyor.start()
 
     async def close(self) -> None:
-        """Finish what is queued, then close both connections. May be called twice."""
+        """Finish what is queued, then close the connections. May be called twice."""
+        await self._surveyor.stop()
         await self._reader.stop()
         await self._writer.stop()
 
@@ -72,6 +79,15 @@ class Database:
             StoreUnavailable: 503.
         """
         result: Result = await self._run(self._reader, Job(function))
+        return result
+
+    async def survey(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
+        """As `read`, for what may look at every row: beside the reads, and all its statements see one state.
+
+        Raises:
+            StoreUnavailable: 503.
+        """
+        result: Result = await self._run(self._surveyor, Job(function))
         return result
 
     async def _run(self, worker: Worker, job: Job) -> Any:
@@ -148,6 +164,18 @@ def _run_in_savepoint(connection: sqlite3.Connection, job: Job) -> None:
 def _run_each(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
     for job in jobs:
         job.run(connection)
+
+
+def _run_on_snapshots(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        try:
+            connection.execute("BEGIN")
+            job.run(connection)
+        except sqlite3.Error as error:
+            job.error = error
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")  # nothing has changed
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 
-from tuspy_server.model import Event, EventType
-from tuspy_server.ports import Clock, Delivery
-from tuspy_server.stores.sqlite.database import Database
-from tuspy_server.stores.sqlite.store import SQL, seconds, to_instant, to_microseconds
+from tuspy_server.ports import Delivery
+from tuspy_server.stores.sqlite.consumers import SqliteConsumers
+from tuspy_server.stores.sqlite.processing import settle_processing
+from tuspy_server.stores.sqlite.rows import SQL, event_of, seconds
 
 
-class SqliteOutbox:
+class SqliteOutbox(SqliteConsumers):
     """See `ports.Outbox` for each method. Opened and closed with the upload store on the same database.
 
     Its own changes are not synced: what a power cut takes back is relayed, leased or delivered once more.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-
-    async def relay(self, consumers: Mapping[str, Set[EventType]], limit: int) -> int:
-        """See the port. Positions are given by the insert: one writer cannot be overtaken by a late one."""
+    async def relay(self, limit: int) -> int:
+        """See the port."""
         now = self._now()
 
         def relay(connection: sqlite3.Connection) -> int:
             rows = connection.execute(SQL["to_relay"], {"limit": limit}).fetchall()
-            for row in rows:
-                for consumer, wanted in consumers.items():
-                    if row["type"] in wanted:
-                        values = {"position": row["position"], "consumer": consumer, "upload_id": row["upload_id"]}
-                        connection.execute(SQL["add_delivery"], {**values, "now": now})
-                connection.execute(SQL["relayed"], {"position": row["position"]})
+            if not rows:
+                return 0
+            last = {"last": rows[-1]["position"]}
+            connection.execute(SQL["add_deliveries"], {**last, "now": now})
+            unwanted = connection.execute(SQL["waited_for_by_none"], last).fetchall()
+            connection.execute(SQL["relayed"], last)
+            settle_processing(connection, unwanted, now)
             return len(rows)
 
         return await self._database.write(relay, synced=False)
@@ -50,22 +46,28 @@ class SqliteOutbox:
                 for row in connection.execute(SQL["due_deliveries"], values).fetchall():
                     place = {"position": row["position"], "consumer": consumer}
                     connection.execute(SQL["lease_delivery"], {**place, "due_at": due_at})
-                    leased.append(Delivery(event=_event(row), consumer=consumer, attempt=row["attempts"] + 1))
+                    leased.append(Delivery(event=event_of(row), consumer=consumer, attempt=row["attempts"] + 1))
             return leased
 
         return await self._database.write(lease, synced=False)
 
-    async def delivered(self, delivery: Delivery) -> None:
+    async def delivered(self, deliveries: Sequence[Delivery]) -> None:
         """See the port."""
-        await self._settle(delivery, "delivered", 0, None)
+        await self._settle("settle_delivered", deliveries, None)
 
     async def retry(self, delivery: Delivery, delay_seconds: float, error: str) -> None:
         """See the port."""
-        await self._settle(delivery, "waiting", delay_seconds, error)
+        values = {
+            "position": delivery.event.position,
+            "consumer": delivery.consumer,
+            "due_at": self._now() + seconds(delay_seconds),
+            "error": error,
+        }
+        await self._database.write(lambda connection: connection.execute(SQL["settle_retry"], values), synced=False)
 
     async def bury(self, delivery: Delivery, error: str) -> None:
         """See the port."""
-        await self._settle(delivery, "dead", 0, error)
+        await self._settle("settle_dead", [delivery], error)
 
     async def next_due_seconds(self, consumers: Sequence[str]) -> float | None:
         """See the port."""
@@ -77,37 +79,12 @@ class SqliteOutbox:
         due_at = await self._database.read(select)
         return None if due_at is None else (due_at - self._now()) / 1_000_000
 
-    async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """See the port."""
+    async def _settle(self, name: str, deliveries: Sequence[Delivery], error: str | None) -> None:
+        now = self._now()
+        places = [{"position": each.event.position, "consumer": each.consumer, "error": error} for each in deliveries]
 
-        def select(connection: sqlite3.Connection) -> list[Event]:
-            return [_event(row) for row in connection.execute(SQL["events_after"], {"after": after, "limit": limit})]
+        def settle(connection: sqlite3.Connection) -> None:
+            rows = [row for place in places for row in connection.execute(SQL[name], place).fetchall()]
+            settle_processing(connection, [row for row in rows if row["processing"]], now)
 
-        return await self._database.read(select)
-
-    async def _settle(self, delivery: Delivery, status: str, delay_seconds: float, error: str | None) -> None:
-        values = {
-            "position": delivery.event.position,
-            "consumer": delivery.consumer,
-            "status": status,
-            "due_at": self._now() + seconds(delay_seconds),
-            "error": error,
-        }
-        await self._database.write(lambda connection: connection.execute(SQL["settle_delivery"], values), synced=False)
-
-    def _now(self) -> int:
-        return to_microseconds(self._clock.now())
-
-
-def _event(row: sqlite3.Row) -> Event:
-    time = to_instant(row["time"])
-    if time is None:
-        raise AssertionError("the column is NOT NULL")
-    return Event(
-        id=row["id"],
-        type=EventType(row["type"]),
-        upload_id=row["upload_id"],
-        data=json.loads(row["data"]),
-        time=time,
-        position=row["position"],
-    )
+        await self._database.write(settle, synced=False)

@@ -13,9 +13,13 @@ _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
 def statements() -> Mapping[str, str]:
-    """The texts of `statements.sql` by name."""
-    parts = _NAME.split(files(_PACKAGE).joinpath("statements.sql").read_text("utf-8"))
-    return dict(zip(parts[1::2], (text.strip().rstrip(";") for text in parts[2::2]), strict=True))
+    """The texts of all `statements….sql` by name."""
+    named: dict[str, str] = {}
+    for entry in files(_PACKAGE).iterdir():
+        if entry.name.endswith(".sql"):
+            parts = _NAME.split(entry.read_text("utf-8"))
+            named |= zip(parts[1::2], (text.strip().rstrip(";") for text in parts[2::2]), strict=True)
+    return named
 
 
 def migrate(connection: sqlite3.Connection) -> int:

@@ -1,9 +1,19 @@
 -- Every statement of the SQLite adapter, by name. :now is the adapter's clock, in microseconds.
 
 -- name: create
-INSERT INTO uploads (id, status, upload_offset, upload_length, upload_metadata, writer, created_at, expires_at)
-VALUES (:id, 'uploading', 0, :upload_length, :upload_metadata, :writer, :now,
-        min(:now + :idle, :now + :cap))
+-- An id whose events are still there would clash with them later, so it is taken, too.
+INSERT INTO uploads (id, status, upload_offset, upload_length, upload_metadata, writer, created_at, expires_at,
+                     tenant, job_id, job_number, trusted_metadata, most_bytes, idle_seconds)
+SELECT :id, 'uploading', 0, :upload_length, :upload_metadata, :writer, :now,
+       min(:now + :idle, coalesce(:now + :cap, :now + :idle)),
+       :tenant, :job_id,
+       CASE WHEN :job_id IS NOT NULL
+            THEN (SELECT coalesce(max(job_number), 0) + 1 FROM uploads WHERE job_id = :job_id) END,
+       :trusted_metadata, :most_bytes, :idle_seconds
+WHERE NOT EXISTS (SELECT 1 FROM events WHERE upload_id = :id)
+  AND (:job_id IS NULL
+       OR EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND cancelled_at IS NULL AND tenant IS :tenant))
+ON CONFLICT (id) DO NOTHING
 RETURNING *;
 
 -- name: get
@@ -13,6 +23,7 @@ SELECT * FROM uploads WHERE id = :id;
 -- The newest claim wins: the usual other writer is a dead connection that nobody has noticed.
 UPDATE uploads SET writer = :writer
 WHERE id = :id AND status = 'uploading' AND upload_offset = :upload_offset
+  AND (:tenant IS NULL OR tenant = :tenant)
   AND (expires_at IS NULL OR expires_at > :now)
   AND CASE WHEN upload_length IS NULL
            THEN :declared_length IS NULL OR :declared_length >= :upload_offset + :body_bytes
@@ -25,20 +36,24 @@ UPDATE uploads
 SET upload_offset = max(upload_offset, :upload_offset),
     upload_length = coalesce(:upload_length, upload_length),
     writer = CASE WHEN :release THEN NULL ELSE writer END,
-    expires_at = min(:now + :idle, created_at + :cap)
+    expires_at = min(:now + coalesce(CAST(round(idle_seconds * 1000000) AS INTEGER), :idle),
+                     coalesce(created_at + :cap, :now + CAST(round(idle_seconds * 1000000) AS INTEGER)))
 WHERE id = :id AND writer = :writer AND status = 'uploading'
 RETURNING *;
 
 -- name: finish
 UPDATE uploads
 SET status = 'finished', upload_offset = :upload_offset, upload_length = :upload_offset,
-    writer = NULL, expires_at = NULL, ended_at = :now
+    writer = NULL, expires_at = NULL, ended_at = :now,
+    processing = (SELECT 'waiting' FROM consumers
+                  WHERE processing AND disabled_reason IS NULL AND instr(types, '"upload.finished"') LIMIT 1)
 WHERE id = :id AND writer = :writer AND status IN ('uploading', 'completing')
 RETURNING *;
 
 -- name: terminate
 UPDATE uploads SET status = 'terminated', writer = NULL, ended_at = :now
 WHERE id = :id AND status IN ('uploading', 'finished') AND (:writer IS NULL OR writer = :writer)
+  AND (NOT :unfinished OR ended_at IS NULL)
 RETURNING *;
 
 -- name: fail
@@ -84,68 +99,8 @@ DELETE FROM uploads
 WHERE id IN (SELECT id FROM uploads
              WHERE status IN ('failed', 'terminated', 'expired') AND ended_at <= :gone_before
                AND id NOT IN (SELECT upload_id FROM cleanups)
+               AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = uploads.job_id)
              LIMIT :limit);
-
--- name: purge_deliveries
--- Of the events that purge_events deletes next. Those that somebody still waits for must not use up the limit.
-DELETE FROM deliveries
-WHERE position IN (SELECT position FROM events
-                   WHERE time <= :event_before AND (relayed OR :unrelayed)
-                     AND NOT EXISTS (SELECT 1 FROM deliveries AS waiting
-                                     WHERE waiting.position = events.position AND waiting.status = 'waiting')
-                   ORDER BY time LIMIT :limit);
-
--- name: purge_events
-DELETE FROM events
-WHERE position IN (SELECT position FROM events
-                   WHERE time <= :event_before AND (relayed OR :unrelayed)
-                     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.position = events.position)
-                   ORDER BY time LIMIT :limit);
 
 -- name: count_by_status
 SELECT status, count(*) AS uploads FROM uploads GROUP BY status;
-
--- name: add_event
-INSERT INTO events (id, type, upload_id, data, time) VALUES (:id, :type, :upload_id, :data, :now);
-
--- name: to_relay
-SELECT position, type, upload_id FROM events WHERE relayed = 0 ORDER BY position LIMIT :limit;
-
--- name: relayed
-UPDATE events SET relayed = 1 WHERE position = :position;
-
--- name: add_delivery
-INSERT OR IGNORE INTO deliveries (position, consumer, upload_id, due_at)
-VALUES (:position, :consumer, :upload_id, :now);
-
--- name: due_deliveries
-SELECT events.*, deliveries.attempts
-FROM deliveries JOIN events ON events.position = deliveries.position
-WHERE deliveries.consumer = :consumer AND deliveries.status = 'waiting' AND deliveries.due_at <= :now
-  AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier
-                  WHERE earlier.consumer = deliveries.consumer AND earlier.upload_id = deliveries.upload_id
-                    AND earlier.status = 'waiting' AND earlier.position < deliveries.position)
-ORDER BY deliveries.due_at LIMIT :limit;
-
--- name: lease_delivery
--- error IS NULL marks what is on its way, so that a start can tell it from what waits for its next attempt.
-UPDATE deliveries SET attempts = attempts + 1, due_at = :due_at, error = NULL
-WHERE position = :position AND consumer = :consumer;
-
--- name: settle_delivery
-UPDATE deliveries SET status = :status, due_at = :due_at, error = :error
-WHERE position = :position AND consumer = :consumer AND status = 'waiting';
-
--- name: release_leases
--- At the start nothing is on its way: what a crash interrupted is due now.
-UPDATE deliveries SET due_at = :now WHERE status = 'waiting' AND due_at > :now AND error IS NULL;
-
--- name: next_due
-SELECT min(due_at) AS due_at FROM deliveries
-WHERE status = 'waiting' AND consumer = :consumer
-  AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier
-                  WHERE earlier.consumer = deliveries.consumer AND earlier.upload_id = deliveries.upload_id
-                    AND earlier.status = 'waiting' AND earlier.position < deliveries.position);
-
--- name: events_after
-SELECT * FROM events WHERE position > :after ORDER BY position LIMIT :limit;

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence, Set
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.ports import (
@@ -18,31 +17,11 @@ from tuspy_server.ports import (
     DraftEvent,
     Ending,
     EventDraft,
-    Lifetime,
     NewUpload,
 )
 from tuspy_server.stores.sqlite.database import Database
-from tuspy_server.stores.sqlite.schema import migrate, statements
-
-SQL: Final = statements()
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def to_microseconds(instant: datetime) -> int:
-    """Microseconds since 1970, exactly."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def to_instant(microseconds: int | None) -> datetime | None:
-    """The inverse of `to_microseconds`; None stays None."""
-    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
-
-
-def seconds(duration_seconds: float) -> int:
-    """A duration in the unit of the columns."""
-    return round(duration_seconds * 1_000_000)
+from tuspy_server.stores.sqlite.rows import SQL, add_event, add_upload, seconds, to_microseconds, upload_of
+from tuspy_server.stores.sqlite.schema import migrate
 
 
 class SqliteUploadStore:
@@ -75,17 +54,11 @@ class SqliteUploadStore:
     async def create(self, new: NewUpload, event: EventDraft) -> Upload:
         """See the port."""
         now = self._now()
-        values = {
-            "id": new.id,
-            "upload_length": new.upload_length,
-            "upload_metadata": new.upload_metadata,
-            "writer": new.writer,
-            **_lifetime(new.lifetime),
-        }
-        upload = await self._change("create", values, now, event)
-        if upload is None:
-            raise AssertionError("INSERT … RETURNING returns its row")
-        return upload
+
+        def insert(connection: sqlite3.Connection) -> Upload:
+            return upload_of(add_upload(connection, new, event, now), now)
+
+        return await self._database.write(insert)
 
     async def get(self, upload_id: str) -> Upload | None:
         """See the port."""
@@ -95,7 +68,7 @@ class SqliteUploadStore:
             return row
 
         row = await self._database.read(select)
-        return None if row is None else _upload(row, self._now())
+        return None if row is None else upload_of(row, self._now())
 
     async def claim(self, claim: Claim) -> Claimed | None:
         """See the port."""
@@ -105,6 +78,7 @@ class SqliteUploadStore:
             "upload_offset": claim.upload_offset,
             "body_bytes": claim.body_bytes,
             "declared_length": claim.declared_length,
+            "tenant": claim.tenant,
         }
         # Not synced: the start forgets all writers anyway.
         upload = await self._change("claim", values, self._now(), synced=False)
@@ -121,7 +95,7 @@ class SqliteUploadStore:
     async def end(self, ending: Ending) -> Upload | None:
         """See the port."""
         name = {UploadStatus.TERMINATED: "terminate", UploadStatus.FAILED: "fail"}[ending.status]
-        values = {"id": ending.upload_id, "writer": ending.writer}
+        values = {"id": ending.upload_id, "writer": ending.writer, "unfinished": ending.unfinished}
         return await self._change(name, values, self._now(), ending.event, cleanup=True)
 
     async def expired(self, limit: int) -> Sequence[Upload]:
@@ -130,7 +104,7 @@ class SqliteUploadStore:
 
         def select(connection: sqlite3.Connection) -> list[Upload]:
             rows = connection.execute(SQL["expired"], {"now": now, "limit": limit})
-            return [_upload(row, now) for row in rows]
+            return [upload_of(row, now) for row in rows]
 
         return await self._database.read(select)
 
@@ -140,10 +114,10 @@ class SqliteUploadStore:
 
         def expire(connection: sqlite3.Connection) -> list[Upload]:
             rows = connection.execute(SQL["expire"], {"now": now, "limit": limit}).fetchall()
-            uploads = [_upload(row, now) for row in rows]
+            uploads = [upload_of(row, now) for row in rows]
             for upload in uploads:
                 connection.execute(SQL["add_cleanup"], {"id": upload.id, "now": now})
-                _add_event(connection, draft(upload), now)
+                add_event(connection, draft(upload), now)
             return uploads
 
         return await self._database.write(expire, frees_space=True)
@@ -154,7 +128,7 @@ class SqliteUploadStore:
 
         def select(connection: sqlite3.Connection) -> list[Cleanup]:
             rows = connection.execute(SQL["cleanups"], {"limit": limit})
-            return [Cleanup(upload=_upload(row, now)) for row in rows]
+            return [Cleanup(upload=upload_of(row, now)) for row in rows]
 
         return await self._database.read(select)
 
@@ -166,11 +140,11 @@ class SqliteUploadStore:
 
         await self._database.write(delete, synced=False, frees_space=True)
 
-    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
+    async def purge(self, *, gone_seconds: float, event_seconds: float, limit: int) -> int:
         """See the port."""
         now = self._now()
         gone = {"gone_before": now - seconds(gone_seconds), "limit": limit}
-        old = {"event_before": now - seconds(event_seconds), "unrelayed": unrelayed, "limit": limit}
+        old = {"event_before": now - seconds(event_seconds), "limit": limit}
 
         def delete(connection: sqlite3.Connection) -> int:
             purged = connection.execute(SQL["purge_uploads"], gone).rowcount
@@ -223,55 +197,21 @@ class SqliteUploadStore:
             if cleanup:
                 connection.execute(SQL["add_cleanup"], {"id": values["id"], "now": now})
             if event is not None:
-                _add_event(connection, event, now)
-            return _upload(rows[0], now)
+                add_event(connection, event, now)
+            return upload_of(rows[0], now)
 
         # Only endings leave a cleanup row, and only they lead to space.
         return await self._database.write(change, synced=synced, frees_space=cleanup)
 
 
-def _add_event(connection: sqlite3.Connection, event: EventDraft, now: int) -> None:
-    values = {
-        "id": event.id,
-        "type": event.type,
-        "upload_id": event.upload_id,
-        "data": json.dumps(dict(event.data), ensure_ascii=False, separators=(",", ":")),
-        "now": now,
-    }
-    connection.execute(SQL["add_event"], values)
-
-
 def _commit(commit: Commit) -> dict[str, Any]:
+    lifetime = commit.lifetime
     return {
         "id": commit.upload_id,
         "writer": commit.writer,
         "upload_offset": commit.upload_offset,
         "upload_length": commit.upload_length,
         "release": commit.release,
-        **_lifetime(commit.lifetime),
+        "idle": None if lifetime is None else seconds(lifetime.idle_seconds),
+        "cap": None if lifetime is None else seconds(lifetime.cap_seconds),
     }
-
-
-def _lifetime(lifetime: Lifetime | None) -> dict[str, int | None]:
-    if lifetime is None:
-        return {"idle": None, "cap": None}
-    return {"idle": seconds(lifetime.idle_seconds), "cap": seconds(lifetime.cap_seconds)}
-
-
-def _upload(row: sqlite3.Row, now: int) -> Upload:
-    as_of = to_instant(now)
-    created_at = to_instant(row["created_at"])
-    if as_of is None or created_at is None:
-        raise AssertionError("both columns are NOT NULL")
-    return Upload(
-        id=row["id"],
-        status=UploadStatus(row["status"]),
-        upload_offset=row["upload_offset"],
-        upload_length=row["upload_length"],
-        upload_metadata=row["upload_metadata"],
-        writer=row["writer"],
-        created_at=created_at,
-        expires_at=to_instant(row["expires_at"]),
-        ended_at=to_instant(row["ended_at"]),
-        as_of=as_of,
-    )
