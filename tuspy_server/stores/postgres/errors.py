@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
 import asyncpg
 
-from tuspy_server.protocol.errors import StorageFull, StoreUnavailable
+from tuspy_server.protocol.errors import IdTaken, StorageFull, StoreUnavailable
 
 PASSING: Final = (
     OSError,  # TimeoutError too
@@ -18,6 +19,9 @@ PASSING: Final = (
     asyncpg.ReadOnlySQLTransactionError,  # a failover has made it a standby
     asyncpg.exceptions.TargetServerAttributeNotMatched,  # a failover is under way
 )
+
+
+Result = TypeVar("Result")
 
 
 class DatabaseUnreachable(StoreUnavailable):
@@ -47,3 +51,11 @@ def is_dying(error: BaseException) -> bool:
     """Whether the connection had been told by the server that it is closed, but was not closed yet: the driver still
     reads that, and refuses the next statement before it is sent."""
     return isinstance(error, asyncpg.InternalClientError) and "another operation" in str(error)
+
+
+async def inserted(call: Awaitable[Result]) -> Result:
+    """The result of a call that inserts what has an id of somebody else's choice. Raises IdTaken (409)."""
+    try:
+        return await call
+    except asyncpg.UniqueViolationError as error:
+        raise IdTaken from error

@@ -2,85 +2,203 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence, Set
+import asyncio
+import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 import asyncpg
 
-from tuspy_server.model import Event, EventType
-from tuspy_server.ports import Delivery
+from tuspy_server.model import EventType
+from tuspy_server.ports import (
+    Consumer,
+    Delivery,
+    DeliveryFilter,
+    DeliveryRecord,
+    DeliveryStatus,
+    EventFilter,
+    RegisteredConsumer,
+)
+from tuspy_server.stores.postgres.event_log import PostgresEventLog
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.pool import Pool
+from tuspy_server.stores.postgres.rows import to_event
 from tuspy_server.stores.postgres.schema import statements
 
 SQL: Final = statements()
+BURIED_AT_ONCE: Final = 10_000
+"""Deliveries of one transaction: the relay waits for it."""
 
 
-class PostgresOutbox:
+class PostgresOutbox(PostgresEventLog):
     """See `ports.Outbox` for each method. Opened and closed with the upload store on the same pool.
 
     A lease is its node's: it ends by itself, and at once where that node is known to have stopped when another starts.
     """
 
     def __init__(self, pool: Pool, node: Node) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self._node = node
+        self._lost: dict[str, tuple[Sequence[str], float]] = {}
+        """Leases whose answer never came (B02), by token: their consumers, and until when they may still begin."""
 
-    async def relay(self, consumers: Mapping[str, Set[EventType]], limit: int) -> int:
+    # --- consumers -----------------------------------------------------------------------------------------------
+
+    async def register(self, consumers: Sequence[Consumer]) -> None:
         """See the port."""
-        wanted = [(consumer, event_type.value) for consumer, types in consumers.items() for event_type in types]
-        columns = ([consumer for consumer, _ in wanted], [event_type for _, event_type in wanted])
-        numbered: int = await self._pool.fetch_value(SQL["relay"], *columns, limit)
+        by_name = sorted(consumers, key=lambda consumer: consumer.name)
+        names = [consumer.name for consumer in by_name]
+        types = [",".join(sorted(consumer.types)) for consumer in by_name]
+        processing = [consumer.processing for consumer in by_name]
+        await self._pool.fetch(SQL["register"], names, types, processing, repeatable=True)
+
+    async def consumers(self) -> Sequence[RegisteredConsumer]:
+        """See the port."""
+        return [_consumer(row) for row in await self._pool.fetch(SQL["consumers"], repeatable=True)]
+
+    async def unregister(self, name: str) -> bool:
+        """See the port. One that is known is disabled first: what a crash leaves half done is found by
+        `forget_consumers`."""
+        if not await self._pool.fetch(SQL["disable"], name, "unregistered", repeatable=True):
+            return False
+        await self._bury_waiting(name)
+        await self._pool.fetch(SQL["forget"], name, repeatable=True)
+        return True
+
+    async def disable(self, name: str, reason: str) -> None:
+        """See the port."""
+        if await self._pool.fetch(SQL["disable"], name, reason, repeatable=True):
+            await self._bury_waiting(name)
+
+    async def enable(self, name: str) -> bool:
+        """See the port."""
+        return bool(await self._pool.fetch(SQL["enable"], name, repeatable=True))
+
+    async def forget_consumers(self, unseen_seconds: float) -> int:
+        """See the port. Also goes on with what a crash has left of disabling one."""
+        for row in await self._pool.fetch(SQL["half_buried"], repeatable=True):
+            await self._bury_waiting(row["name"])
+        rows = await self._pool.fetch(SQL["unseen"], timedelta(seconds=unseen_seconds), repeatable=True)
+        return sum([await self.unregister(row["name"]) for row in rows])
+
+    async def _bury_waiting(self, name: str) -> None:
+        while await self._pool.fetch_value(SQL["bury_waiting"], name, BURIED_AT_ONCE, repeatable=True):
+            pass
+
+    # --- deliveries ----------------------------------------------------------------------------------------------
+
+    async def relay(self, limit: int) -> int:
+        """See the port."""
+        numbered: int = await self._pool.fetch_value(SQL["relay"], limit)
         return numbered
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
-        """See the port."""
-        values = (list(consumers), limit, timedelta(seconds=lease_seconds), self._node.id)
-        rows = await self._pool.fetch(SQL["lease"], *values)
-        return [Delivery(event=_event(row), consumer=row["consumer"], attempt=row["attempts"]) for row in rows]
+        """See the port. What an earlier call of this process has leased, but whose answer was lost, is taken back."""
+        if self._lost:
+            await self._take_back()
+        token = secrets.token_hex(8)
+        values = (list(consumers), limit, timedelta(seconds=lease_seconds), self._node.id, token)
+        try:
+            rows = await self._pool.fetch(SQL["lease"], *values)
+        except BaseException:
+            self._lost[token] = (consumers, asyncio.get_running_loop().time() + 2 * self._pool.options.call_seconds)
+            raise
+        return [_delivery(row) for row in rows]
 
-    async def delivered(self, delivery: Delivery) -> None:
+    async def _take_back(self) -> None:
+        """A statement that has been given up may still come to its end: it is looked for until it cannot any more."""
+        now = asyncio.get_running_loop().time()
+        lost = dict(self._lost)
+        names = sorted({name for consumers, _ in lost.values() for name in consumers})
+        await self._pool.fetch(SQL["take_back"], names, list(lost), repeatable=True)
+        for token, (_, until) in lost.items():
+            if until <= now:
+                self._lost.pop(token, None)
+
+    async def delivered(self, deliveries: Sequence[Delivery]) -> None:
         """See the port."""
-        await self._settle(delivery, "delivered", 0, None)
+        await self._settle(deliveries, DeliveryStatus.DELIVERED, 0, None)
 
     async def retry(self, delivery: Delivery, delay_seconds: float, error: str) -> None:
         """See the port."""
-        await self._settle(delivery, "waiting", delay_seconds, error)
+        await self._settle([delivery], DeliveryStatus.WAITING, delay_seconds, error)
 
     async def bury(self, delivery: Delivery, error: str) -> None:
         """See the port."""
-        await self._settle(delivery, "dead", 0, error)
+        await self._settle([delivery], DeliveryStatus.DEAD, 0, error)
 
     async def next_due_seconds(self, consumers: Sequence[str]) -> float | None:
         """See the port."""
         due: float | None = await self._pool.fetch_value(SQL["next_due"], list(consumers), repeatable=True)
         return due
 
-    async def events(self, after: int, limit: int) -> Sequence[Event]:
+    async def deliveries(self, only: DeliveryFilter, limit: int) -> Sequence[DeliveryRecord]:
         """See the port."""
-        return [_event(row) for row in await self._pool.fetch(SQL["events_after"], after, limit, repeatable=True)]
+        if only.upload_id is not None or only.event_id is not None:
+            values = (only.event_id, only.upload_id, only.consumer, only.status, limit)
+            rows = await self._pool.fetch(SQL["deliveries_of_events"], *values, repeatable=True)
+        elif only.status in {DeliveryStatus.WAITING, DeliveryStatus.DEAD}:
+            rows = await self._pool.fetch(SQL[f"deliveries_{only.status}"], only.consumer, limit, repeatable=True)
+        else:
+            rows = await self._pool.fetch(SQL["deliveries_any"], only.consumer, only.status, limit, repeatable=True)
+        return [_record(row) for row in rows]
 
-    async def _settle(self, delivery: Delivery, status: str, delay_seconds: float, error: str | None) -> None:
+    async def retry_now(self, only: DeliveryFilter) -> int:
+        """See the port. What is on its way stays so."""
+        values = (only.consumer, only.status, only.upload_id, only.event_id)
+        return int(await self._pool.fetch_value(SQL["retry_now"], *values))
+
+    async def replay(self, consumer: str, after: int, up_to: int | None, only: EventFilter) -> int:
+        """See the port."""
+        values = (consumer, after, up_to, only.tenant, sorted(only.types), only.upload_id, only.job_id)
+        return int(await self._pool.fetch_value(SQL["replay"], *values))
+
+    async def _settle(
+        self, deliveries: Sequence[Delivery], status: DeliveryStatus, delay_seconds: float, error: str | None
+    ) -> None:
+        if not deliveries:
+            return
         await self._pool.fetch(
             SQL["settle"],
-            delivery.event.position,
-            delivery.consumer,
+            [delivery.event.position for delivery in deliveries],
+            [delivery.consumer for delivery in deliveries],
+            [delivery.attempt for delivery in deliveries],
             status,
             timedelta(seconds=delay_seconds),
             error,
-            delivery.attempt,
             repeatable=True,
         )
 
 
-def _event(row: asyncpg.Record) -> Event:
-    return Event(
-        id=row["id"],
-        type=EventType(row["type"]),
-        upload_id=row["upload_id"],
-        data=json.loads(row["data"]),
-        time=row["time"],
-        position=row["position"],
+def _consumer(row: asyncpg.Record) -> RegisteredConsumer:
+    return RegisteredConsumer(
+        consumer=Consumer(
+            name=row["name"],
+            types=frozenset(map(EventType, row["types"])),
+            processing=row["processing"],
+        ),
+        registered_at=row["registered_at"],
+        seen_at=row["seen_at"],
+        disabled_reason=row["disabled_reason"],
+    )
+
+
+def _delivery(row: asyncpg.Record) -> Delivery:
+    return Delivery(
+        event=to_event(row),
+        consumer=row["consumer"],
+        attempt=row["attempts"],
+        tried_seconds=row["tried_seconds"],
+    )
+
+
+def _record(row: asyncpg.Record) -> DeliveryRecord:
+    return DeliveryRecord(
+        event=to_event(row),
+        consumer=row["consumer"],
+        status=DeliveryStatus(row["status"]),
+        attempts=row["attempts"],
+        due_at=row["due_at"],
+        error=row["error"],
     )

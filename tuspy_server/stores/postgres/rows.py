@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 
-from tuspy_server.model import Placement, Upload, UploadStatus
-from tuspy_server.ports import Commit, EventDraft, Lifetime, StoredPiece
+from tuspy_server.model import Event, EventType, Placement, Processing, Upload, UploadStatus
+from tuspy_server.ports import Commit, EventDraft, Lifetime, NewUpload, StoredPiece
 
 
 def to_upload(row: asyncpg.Record) -> Upload:
@@ -24,6 +24,7 @@ def to_upload(row: asyncpg.Record) -> Upload:
             contested_to=row["contested_to"],
             unsettled=row["unsettled"],
             etag=row["etag"],
+            bucket=row["object_bucket"],
         )
     return Upload(
         id=row["id"],
@@ -38,6 +39,27 @@ def to_upload(row: asyncpg.Record) -> Upload:
         as_of=row["as_of"],
         writer_node=row.get("writer_node"),
         placement=placement,
+        tenant=row["tenant"],
+        job_id=row["job_id"],
+        job_number=row["job_number"],
+        trusted_metadata=json.loads(row["trusted_metadata"]) if row["trusted_metadata"] else {},
+        most_bytes=row["most_bytes"],
+        idle_seconds=row["idle_seconds"],
+        processing=Processing(row["processing"]) if row["processing"] else None,
+    )
+
+
+def to_event(row: asyncpg.Record) -> Event:
+    """A row of `event_columns`."""
+    return Event(
+        id=row["id"],
+        type=EventType(row["type"]),
+        upload_id=row["upload_id"],
+        data=json.loads(row["data"]),
+        time=row["time"],
+        position=row["position"],
+        tenant=row["tenant"],
+        job_id=row["job_id"],
     )
 
 
@@ -89,7 +111,30 @@ def lifetime(of: Lifetime | None) -> tuple[timedelta | None, timedelta | None]:
     return timedelta(seconds=of.idle_seconds), timedelta(seconds=of.cap_seconds)
 
 
-def event(draft: EventDraft) -> tuple[str, str, str, str]:
+def event(draft: EventDraft) -> tuple[str, str, str, str, str | None, str | None]:
     """The columns that a transaction does not know by itself."""
-    data = json.dumps(dict(draft.data), ensure_ascii=False, separators=(",", ":"))
-    return draft.id, draft.type.value, draft.upload_id, data
+    return draft.id, draft.type.value, draft.upload_id, to_json(draft.data), draft.tenant, draft.job_id
+
+
+def creation(new: NewUpload) -> tuple[Any, ...]:
+    """What a row begins with, but for the node and the job: id, length, metadata, writer, lifetime (2), object (3),
+    trusted metadata, most bytes, idle seconds."""
+    placement = new.placement
+    return (
+        new.id,
+        new.upload_length,
+        new.upload_metadata,
+        new.writer,
+        *lifetime(new.lifetime),
+        placement.bucket if placement else None,
+        placement.key if placement else None,
+        placement.part_bytes if placement else None,
+        to_json(new.trusted_metadata) if new.trusted_metadata else None,
+        new.most_bytes,
+        new.idle_seconds,
+    )
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """As the columns of type json take it."""
+    return json.dumps(dict(data), ensure_ascii=False, separators=(",", ":"))

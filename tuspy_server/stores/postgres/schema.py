@@ -17,7 +17,7 @@ MIGRATION_SECONDS: Final = 600.0
 _PACKAGE: Final = "tuspy_server.stores.postgres"
 _COMMENT: Final = re.compile(r"^--.*\n", re.MULTILINE)
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
-_TEXTS: Final = ("columns", "contested", "recording")
+_TEXT: Final = re.compile(r"\{(\w+)\}")
 
 _KNOWN: Final = "SELECT to_regclass('tuspy_migrations') IS NOT NULL"
 _VERSION: Final = "SELECT coalesce(max(version), 0) FROM tuspy_migrations"
@@ -43,14 +43,19 @@ class Migration:
 
 
 def statements() -> Mapping[str, str]:
-    """The texts of `statements.sql` by name, with their common texts put in."""
-    parts = _NAME.split(files(_PACKAGE).joinpath("statements.sql").read_text("utf-8"))
-    named = dict(zip(parts[1::2], (text.strip().rstrip(";") for text in parts[2::2]), strict=True))
-    common = {name: _COMMENT.sub("", named.pop(name)).strip() for name in _TEXTS}
+    """The texts in `sql/` by name, with their common texts put in."""
+    named: dict[str, str] = {}
+    for entry in sorted(files(_PACKAGE).joinpath("sql").iterdir(), key=lambda entry: entry.name):
+        parts = _NAME.split(entry.read_text("utf-8"))
+        named |= dict(zip(parts[1::2], (text.strip().rstrip(";") for text in parts[2::2]), strict=True))
+    texts = {name for text in named.values() for name in _TEXT.findall(text)}
+    common = {name: _COMMENT.sub("", named[name]).strip() for name in texts & named.keys()}
     common["parts_in_flight"] = str(PARTS_IN_FLIGHT)
-    for text, replacement in common.items():
-        named = {name: statement.replace(f"{{{text}}}", replacement) for name, statement in named.items()}
-    return named
+
+    def put_in(text: str) -> str:
+        return _TEXT.sub(lambda found: put_in(common[found[1]]), text)
+
+    return {name: put_in(text) for name, text in named.items() if name not in common}
 
 
 def migrations() -> list[Migration]:

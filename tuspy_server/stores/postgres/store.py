@@ -7,13 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.model import EventType, Upload, UploadStatus, event_id
 from tuspy_server.ports import Claim, Claimed, Cleanup, Commit, DraftEvent, Ending, EventDraft, NewUpload
+from tuspy_server.protocol.errors import JobClosed, JobNotFound
 from tuspy_server.stores.postgres.assemblies import PostgresAssemblies, fenced
+from tuspy_server.stores.postgres.errors import inserted
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.pool import Pool
+from tuspy_server.stores.postgres.rows import creation, lifetime, piece_columns, recording, to_pieces, to_upload
 from tuspy_server.stores.postgres.rows import event as event_columns
-from tuspy_server.stores.postgres.rows import lifetime, piece_columns, recording, to_pieces, to_upload
 from tuspy_server.stores.postgres.schema import migrate, statements
 
 SQL: Final = statements()
@@ -45,22 +47,17 @@ class PostgresUploadStore(PostgresAssemblies):
 
     async def create(self, new: NewUpload, event: EventDraft) -> Upload:
         """See the port."""
-        placement = new.placement
-        row = await self._pool.fetch_row(
-            SQL["create"],
-            new.id,
-            new.upload_length,
-            new.upload_metadata,
-            new.writer,
-            self._node.id,
-            *lifetime(new.lifetime),
-            placement.key if placement else None,
-            placement.part_bytes if placement else None,
-            *event_columns(event),
+        row = await inserted(
+            self._pool.fetch_row(
+                SQL["create"], self._node.id, *creation(new), *event_columns(event), new.tenant, new.job_id
+            )
         )
-        if row is None:
-            raise AssertionError("INSERT … RETURNING returns its row")
-        return to_upload(row)
+        if row is not None:
+            return to_upload(row)
+        job = await self._pool.fetch_row(SQL["job_row"], new.job_id, None, repeatable=True)
+        if job is None or job["tenant"] != new.tenant:
+            raise JobNotFound
+        raise JobClosed
 
     async def get(self, upload_id: str) -> Upload | None:
         """See the port."""
@@ -77,6 +74,7 @@ class PostgresUploadStore(PostgresAssemblies):
             claim.upload_offset,
             claim.body_bytes,
             claim.declared_length,
+            claim.tenant,
         )
         return None if row is None else Claimed(upload=to_upload(row), pieces=to_pieces(row["pieces"]))
 
@@ -99,6 +97,8 @@ class PostgresUploadStore(PostgresAssemblies):
             stored.multipart_id if stored else None,
             stored.etag if stored else None,
             *event_columns(event),
+            event_id(commit.upload_id, EventType.PROCESSED),
+            event_id(commit.upload_id, EventType.PROCESSING_FAILED),
             self._settled,
             *piece_columns(commit),
         )
@@ -108,7 +108,9 @@ class PostgresUploadStore(PostgresAssemblies):
         """See the port."""
         name = {UploadStatus.TERMINATED: "terminate", UploadStatus.FAILED: "fail"}[ending.status]
         event = event_columns(ending.event)
-        row = await self._pool.fetch_row(SQL[name], ending.upload_id, ending.writer, *event, self._settled)
+        values = (ending.upload_id, ending.writer, *event, self._settled)
+        unfinished = () if name == "fail" else (ending.unfinished,)
+        row = await self._pool.fetch_row(SQL[name], *values, *unfinished)
         return None if row is None else to_upload(row)
 
     async def expired(self, limit: int) -> Sequence[Upload]:
@@ -141,10 +143,10 @@ class PostgresUploadStore(PostgresAssemblies):
         visited = [self._visited.pop(upload_id, None) for upload_id in upload_ids]
         await self._pool.fetch(SQL["cleaned"], list(upload_ids), visited)
 
-    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
+    async def purge(self, *, gone_seconds: float, event_seconds: float, limit: int) -> int:
         """See the port."""
         gone, old = timedelta(seconds=gone_seconds), timedelta(seconds=event_seconds)
-        purged: int = await self._pool.fetch_value(SQL["purge"], gone, old, unrelayed, limit)
+        purged: int = await self._pool.fetch_value(SQL["purge"], gone, old, limit)
         return purged
 
     async def release_writers(self, held: Callable[[], Set[str]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tuspy_server.stores.postgres.jobs import PostgresJobs
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.notifications import PostgresNotifications
 from tuspy_server.stores.postgres.options import PostgresOptions
@@ -15,7 +16,8 @@ class PostgresStores:
 
     Attributes:
         uploads: also `ports.Assemblies`.
-        notifications: `ports.Wakeup` and `ports.Peers`.
+        jobs: `ports.JobStore` and `ports.Catalogue`.
+        notifications: `ports.Wakeup`, `ports.Peers` and `ports.ProgressBus`.
     """
 
     def __init__(self, options: PostgresOptions) -> None:
@@ -24,6 +26,7 @@ class PostgresStores:
         self.node = Node(self.pool)
         self.uploads = PostgresUploadStore(self.pool, self.node)
         self.outbox = PostgresOutbox(self.pool, self.node)
+        self.jobs = PostgresJobs(self.pool, self.node)
         self.notifications = PostgresNotifications(self.pool, self.node)
 
     async def open(self) -> None:
