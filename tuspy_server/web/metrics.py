@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from tuspy_server.model import UploadStatus
+from tuspy_server.model import Upload, UploadStatus
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -50,6 +50,9 @@ class Metrics:
     def committed(self, duration_seconds: float) -> None:
         """See `Observer`."""
         self._commits.observe(duration_seconds)
+
+    def progressed(self, upload: Upload) -> None:
+        """See `Observer`."""
 
     def swept(self, expired: int, cleaned: int, purged: int) -> None:
         """See `Observer`."""
