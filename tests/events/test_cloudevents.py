@@ -54,8 +54,11 @@ def test_a_duration_that_nobody_knows_is_null(created_at: object) -> None:
     assert to_cloudevent(replace(EVENT, data=data), "s")["data"]["duration_seconds"] is None
 
 
-def test_a_creation_has_no_duration() -> None:
-    assert "duration_seconds" not in to_cloudevent(replace(EVENT, type=EventType.CREATED), "s")["data"]
+def test_a_creation_has_its_own_time_and_no_duration() -> None:
+    created = replace(EVENT, type=EventType.CREATED, data={**EVENT.data, "created_at": None})
+    data = to_cloudevent(created, "s")["data"]
+    assert data["created_at"] == "2026-01-01T00:00:02.500000Z"
+    assert "duration_seconds" not in data
 
 
 def test_a_cursor_is_position_and_the_first_digits_of_the_id() -> None:

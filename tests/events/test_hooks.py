@@ -21,13 +21,15 @@ EVENT = Event(
 def test_a_hook_wants_the_types_that_it_names() -> None:
     hooks = Hooks()
     hooks.on("upload.finished", "upload.failed", name="some")(print)
-    assert hooks.consumers == {"python:some": {EventType.FINISHED, EventType.FAILED}}
+    [consumer] = hooks.consumers
+    assert (consumer.name, consumer.types) == ("python:some", {EventType.FINISHED, EventType.FAILED})
 
 
 def test_a_hook_that_names_no_type_wants_all() -> None:
     hooks = Hooks()
     hooks.on(name="all")(print)
-    assert hooks.consumers == {"python:all": set(EventType)}
+    [consumer] = hooks.consumers
+    assert (consumer.name, consumer.types) == ("python:all", set(EventType))
 
 
 def test_a_hook_is_remembered_by_module_and_name() -> None:
@@ -38,7 +40,7 @@ def test_a_hook_is_remembered_by_module_and_name() -> None:
     def notify(event: Event) -> None: ...
 
     [consumer] = hooks.consumers
-    assert consumer == f"python:{notify.__module__}.{notify.__qualname__}"
+    assert consumer.name == f"python:{notify.__module__}.{notify.__qualname__}"
 
 
 def test_registering_gives_the_function_back() -> None:
@@ -56,6 +58,18 @@ def test_a_name_that_is_taken_is_refused() -> None:
     hooks.on(name="same")(print)
     with pytest.raises(ValueError, match="same"):
         hooks.on("upload.created", name="same")(print)
+
+
+def test_a_hook_may_process_finished_uploads() -> None:
+    hooks = Hooks()
+    hooks.on("upload.finished", name="scan", processing=True)(print)
+    hooks.on("upload.finished", name="tell")(print)
+    assert [consumer.processing for consumer in hooks.consumers] == [True, False]
+
+
+def test_a_hook_that_processes_without_finished_uploads_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"upload\.finished"):
+        Hooks().on("upload.created", processing=True)
 
 
 async def test_an_async_hook_runs_in_the_loop() -> None:

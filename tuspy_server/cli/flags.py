@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from tuspy_server.settings import Settings
+from tuspy_server.settings import JSON_FIELDS, Settings
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Where": ("host", "port", "path", "data", "public_url", "trusted_proxies", "http"),
@@ -49,7 +49,24 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "drain_seconds",
     ),
     "Browsers": ("download", "link_seconds", "cors_origins", "cors_credentials"),
-    "Hooks": ("hook_seconds", "hook_attempts"),
+    "Hooks": (
+        "hook_seconds",
+        "hook_attempts",
+        "hook_url",
+        "hook_kinds",
+        "hook_secret",
+        "hook_url_seconds",
+    ),
+    "Webhooks": (
+        "webhook_url",
+        "webhook_secret",
+        "webhooks",
+        "webhook_seconds",
+        "webhook_at_once",
+        "webhook_days",
+        "webhook_allow_private",
+        "event_source",
+    ),
     "API": ("api_token", "api_open", "job_most_files", "job_seconds", "job_by_metadata"),
     "Logs": ("log_format", "log_level"),
 }
@@ -74,6 +91,15 @@ METAVARS: Final[Mapping[str, str]] = {
     "s3_key": "TEMPLATE",
     "s3_connections": "COUNT",
     "hook_attempts": "COUNT",
+    "hook_url": "URL",
+    "hook_kinds": "KIND",
+    "hook_secret": "SECRET",
+    "webhook_url": "URL",
+    "webhook_secret": "SECRET",
+    "webhooks": "JSON",
+    "webhook_at_once": "COUNT",
+    "webhook_days": "DAYS",
+    "event_source": "URI",
     "api_token": "TOKEN",
     "job_most_files": "COUNT",
     "body_least_bytes_per_second": "COUNT",
@@ -113,7 +139,8 @@ def _annotation(name: str, field: FieldInfo, group: Group, *, show: bool) -> Any
     metavar = METAVARS.get(name) or ("SECONDS" if name.endswith("_seconds") else None)
     if metavar is None and kind is str:
         metavar = "SIZE"
-    repeated = " Separated by commas, or given more than once." if kind == list[str] else ""
+    by_commas = "" if name in JSON_FIELDS else "Separated by commas, or given"
+    repeated = f" {by_commas or 'May be given'} more than once." if kind == list[str] else ""
     return Annotated[
         kind,
         Parameter(

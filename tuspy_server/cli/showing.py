@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from pydantic import ByteSize, SecretStr
+from pydantic import BaseModel, ByteSize, SecretStr
 
 from tuspy_server.cli.flags import size_text
 from tuspy_server.cli.health import reachable
@@ -19,6 +20,7 @@ from tuspy_server.uploads.sweeper import SweepReport
 from tuspy_server.version import VERSION
 
 COLUMN: Final = 40
+HIDDEN: Final = "***"
 
 
 def banner(settings: Settings, host: str, port: int) -> str:
@@ -74,20 +76,34 @@ def settings_as_toml(loaded: Loaded) -> str:
 
 
 def toml_value(value: object) -> str:
-    """A value of a setting as TOML that reads back as the same value."""
-    if isinstance(value, bool):
-        return str(value).lower()
+    """A value of a setting as TOML that reads back as the same value, but for secrets, which are not shown."""
     if isinstance(value, ByteSize):
         text = size_text(value)
         return text if text.isdecimal() else f'"{text}"'
     if isinstance(value, SecretStr):
-        value = without_credentials(value.get_secret_value())
+        value = shown_secret(value.get_secret_value())
+    if isinstance(value, BaseModel):
+        value = {name: getattr(value, name) for name in sorted(value.model_fields_set)}
+    if isinstance(value, Mapping):
+        items = (f"{json.dumps(name)} = {toml_value(item)}" for name, item in value.items())
+        return f"{{ {', '.join(items)} }}"
     if isinstance(value, (int, float)):
-        return str(value)
+        return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(toml_value(item) for item in value)}]"
     # A JSON string is a TOML string, but for escapes of surrogate pairs: so nothing but controls is escaped.
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def shown_secret(secret: str) -> str:
+    """A URL without name and password; of what hides behind the host of others, and of any other secret, nothing."""
+    scheme, _, rest = secret.partition("://")
+    if not rest:
+        return HIDDEN
+    if scheme in ("http", "https"):
+        host, slash, path = rest.partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{HIDDEN if path else ''}"
+    return without_credentials(secret)
 
 
 def sweep_report(report: SweepReport, *, dry_run: bool) -> str:

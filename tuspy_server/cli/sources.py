@@ -17,11 +17,18 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tuspy_server.settings import ENVIRONMENT_PREFIX, Settings
+from tuspy_server.settings import ENVIRONMENT_PREFIX, JSON_FIELDS, Settings
 
 DEFAULT_FILE: Final = Path("tuspy-server.toml")
 FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
 SHOWN_CHARACTERS: Final = 80
+
+SECRET_FIELDS: Final = frozenset(
+    name
+    for name, field in Settings.model_fields.items()
+    if name in JSON_FIELDS or ("SecretStr" in str(field.annotation) and not name.startswith("database_"))
+)
+"""A wrong value of these is not repeated. A database's URL is, without its password: people mistype its rest."""
 
 
 class WrongSettings(Exception):
@@ -42,12 +49,19 @@ class Given:
     file: Path | None = None
 
     @property
+    def field(self) -> str:
+        """The setting's name in `Settings`."""
+        return self.name.lower().removeprefix(ENVIRONMENT_PREFIX.lower()).removeprefix("--").replace("-", "_")
+
+    @property
     def origin(self) -> str:
         """Where the value comes from."""
         return self.name if self.file is None else str(self.file)
 
     def __str__(self) -> str:
-        """The setting and its value, in the syntax of their origin."""
+        """The setting and its value, in the syntax of their origin; of a secret the name alone."""
+        if self.field in SECRET_FIELDS:
+            return printable(self.name) if self.file is None else f"{printable(self.name)} in {self.file}"
         shown = printable(without_credentials(str(self.value)))
         if self.file is not None:
             return f"{printable(self.name)} = {shown} in {self.file}"
@@ -149,7 +163,8 @@ def _explain(detail: ErrorDetails, given: Mapping[str, Given]) -> str:
     if not detail["loc"]:  # about several settings at once, by their fields' names
         return re.sub(r"\w+", lambda word: _name(word[0], given), _problem(detail))
     field = str(detail["loc"][0])
-    return f"{given.get(field, field)}: {_problem(detail)}"
+    inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"][1:])
+    return f"{given.get(field, field)}{inside if field in JSON_FIELDS else ''}: {_problem(detail)}"
 
 
 def _name(word: str, given: Mapping[str, Given]) -> str:

@@ -16,8 +16,6 @@ CURSOR_DIGITS: Final = 8
 _CURSOR: Final = re.compile(rf"([0-9]{{1,19}})-([0-9a-f]{{{CURSOR_DIGITS}}})", re.ASCII)
 MOST_POSITION: Final = 2**63 - 1
 
-WITH_DURATION: Final = frozenset(EventType) - {EventType.CREATED}
-
 
 def to_cloudevent(event: Event, source: str) -> dict[str, Any]:
     """One event as CloudEvents 1.0 has it.
@@ -27,7 +25,9 @@ def to_cloudevent(event: Event, source: str) -> dict[str, Any]:
         source: URI reference that names this server; with `id` it identifies the event.
     """
     data = dict(event.data)
-    if event.type in WITH_DURATION:
+    if event.type is EventType.CREATED:  # the draft could not know the time that its transaction would give it
+        data["created_at"] = rfc3339(event.time)
+    else:
         data["duration_seconds"] = _seconds_between(data.get("created_at"), event.time)
     return {
         "specversion": "1.0",

@@ -14,9 +14,10 @@ from pydantic import ByteSize, Field, field_validator, model_validator
 
 from tuspy_server.settings.api import ApiSettings
 from tuspy_server.settings.kinds import DAY_SECONDS, ENVIRONMENT_PREFIX, MOST_BYTES, Seconds, Texts
-from tuspy_server.settings.places import SITE_PATHS
+from tuspy_server.settings.places import JSON_FIELDS, SITE_PATHS
+from tuspy_server.settings.webhooks import Webhook
 
-__all__ = ["DAY_SECONDS", "ENVIRONMENT_PREFIX", "MOST_BYTES", "SITE_PATHS", "Settings"]
+__all__ = ["DAY_SECONDS", "ENVIRONMENT_PREFIX", "JSON_FIELDS", "MOST_BYTES", "SITE_PATHS", "Settings", "Webhook"]
 
 
 class Settings(ApiSettings):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tuspy_server.settings.kinds import ENVIRONMENT_PREFIX, Texts
@@ -16,11 +16,20 @@ from tuspy_server.settings.kinds import ENVIRONMENT_PREFIX, Texts
 SITE_PATHS: Final = frozenset({"livez", "readyz", "metrics"})
 """First segments that the site uses itself."""
 
+JSON_FIELDS: Final = frozenset({"webhooks"})
+"""A variable may hold its JSON over several lines."""
+
 
 class PlaceSettings(BaseSettings):
     """Addresses, and how values are read at all."""
 
-    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # it may be a secret
+    )
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -50,7 +59,9 @@ class PlaceSettings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _texts_are_printable(cls, value: object) -> object:
+    def _texts_are_printable(cls, value: object, info: ValidationInfo) -> object:
+        if info.field_name in JSON_FIELDS:
+            return value
         texts = value if isinstance(value, (list, tuple)) else (value,)
         if any(isinstance(text, str) and not text.isprintable() for text in texts):
             raise ValueError("must not have control characters")
