@@ -13,6 +13,7 @@ import asyncpg
 
 from tests.contracts.rig import ManualClock, StoreRig
 from tuspy_server.protocol.errors import TryLater
+from tuspy_server.stores.postgres.jobs import PostgresJobs
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.outbox import PostgresOutbox
@@ -96,6 +97,7 @@ class PostgresRig(StoreRig):
         self.node = Node(self.pool)
         self._uploads = PostgresUploadStore(self.pool, self.node)
         self._outbox = PostgresOutbox(self.pool, self.node)
+        self._jobs = PostgresJobs(self.pool, self.node)
 
     @property
     def uploads(self) -> PostgresUploadStore:
@@ -104,6 +106,14 @@ class PostgresRig(StoreRig):
     @property
     def outbox(self) -> PostgresOutbox:
         return self._outbox
+
+    @property
+    def jobs(self) -> PostgresJobs:
+        return self._jobs
+
+    @property
+    def catalogue(self) -> PostgresJobs:
+        return self._jobs
 
     async def start(self) -> None:
         await self.uploads.open()

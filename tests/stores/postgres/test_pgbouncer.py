@@ -14,6 +14,7 @@ from tests.stores.postgres.rigs import until
 from tests.support.pgbouncer import PgBouncer
 from trial.postgres import PostgresServer
 from tuspy_server.model import EventType
+from tuspy_server.ports import Consumer
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.stores import PostgresStores
 
@@ -52,7 +53,8 @@ async def test_everything_goes_through_a_pooler_in_transaction_mode(narrow_dsn: 
 
         ids = await asyncio.gather(*(upload(node) for node in nodes for _ in range(20)))
         assert len(set(ids)) == 60
-        relays = [node.outbox.relay({"a": {EventType.FINISHED}}, 30) for node in nodes for _ in range(4)]
+        await here.outbox.register([Consumer(name="a", types=frozenset({EventType.FINISHED}))])
+        relays = [node.outbox.relay(30) for node in nodes for _ in range(4)]
         assert sum(await asyncio.gather(*relays)) == 120
         leases = await asyncio.gather(*(node.outbox.lease(["a"], 30, 60) for node in nodes))
         leased = [delivery.event.upload_id for deliveries in leases for delivery in deliveries]
