@@ -67,7 +67,15 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "webhook_allow_private",
         "event_source",
     ),
-    "API": ("api_token", "api_open", "job_most_files", "job_seconds", "job_by_metadata"),
+    "API": (
+        "api_token",
+        "api_open",
+        "stream_heartbeat_seconds",
+        "stream_most",
+        "job_most_files",
+        "job_seconds",
+        "job_by_metadata",
+    ),
     "Logs": ("log_format", "log_level"),
 }
 """Headings of `--help` with their settings, each setting under one."""

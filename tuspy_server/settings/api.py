@@ -15,6 +15,10 @@ class ApiSettings(EventSettings):
         default=None, description="Bearer token that opens lists, sums and all events; unset: they are closed."
     )
     api_open: bool = Field(default=False, description="Whether they are open to everybody, without a token.")
+    stream_heartbeat_seconds: Seconds = Field(
+        default=15.0, gt=0, description="Most silence of a stream of events (/events, /ws)."
+    )
+    stream_most: int = Field(default=10_000, ge=0, description="Most streams of events that are open in one process.")
     job_most_files: int = Field(default=10_000, ge=1, le=100_000, description="Most files of one job.")
     job_seconds: Seconds = Field(
         default=30 * DAY_SECONDS, gt=0, description="How long a job is kept once all of its files have ended."

@@ -1,0 +1,83 @@
+"""uvicorn's WebSocket class, with what it lacks: bounds on what a client can make it keep, and no secrets in its log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from tuspy_server.edge.options import EdgeOptions
+from tuspy_server.edge.unread import Unread
+
+MESSAGE_BYTES: Final = 64 << 10
+MOST_FRAGMENTS: Final = 256
+STOPPING_SECONDS: Final = 1.0
+"""What a client gets to take the last of what it was sent once the server stops."""
+
+# uvicorn logs the URL with its query, and websockets every frame: tokens are in both.
+_quiet: Final = logging.getLogger("tuspy_server.edge.websocket")
+_quiet.setLevel(logging.WARNING)
+
+
+class EdgeWebSocket(WebSocketsSansIOProtocol):
+    """A client that takes nothing is not read either, and ended after a while: its pings would fill the memory."""
+
+    _unread: Unread
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.logger = _quiet
+        self.conn.logger = _quiet
+        self.conn.debug = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it
+        self._unread = Unread(self.loop, cast("asyncio.Transport", transport), EdgeOptions().unread_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._unread.stop()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        super().pause_writing()
+        self._unread.watch()
+        self._hold()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        super().resume_writing()
+        if self.transport.is_closing():
+            return
+        self._unread.clear()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    async def receive(self) -> Any:
+        """See ASGI."""
+        message = await super().receive()
+        if not self.writable.is_set():
+            self._hold()
+        return message
+
+    def handle_cont(self, event: Frame) -> None:
+        """Of fragments without a byte there can be any number in a message."""
+        if len(self.frames) >= MOST_FRAGMENTS:
+            self.conn.fail(1009, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        super().shutdown()
+        self.loop.call_later(STOPPING_SECONDS, self.transport.abort)
+
+    def _hold(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
