@@ -19,12 +19,16 @@ from tuspy_server.compose import (
     postgres_options,
 )
 from tuspy_server.model import Upload
+from tuspy_server.ports import Outbox
 from tuspy_server.settings import Settings
 from tuspy_server.stores.postgres import schema
 from tuspy_server.stores.postgres.nodes import Node
+from tuspy_server.stores.postgres.outbox import PostgresOutbox
 from tuspy_server.stores.postgres.pool import Pool
 from tuspy_server.stores.postgres.store import PostgresUploadStore
+from tuspy_server.stores.sqlite import schema as sqlite_schema
 from tuspy_server.stores.sqlite.database import Database
+from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
 
 MOST_UPLOADS: Final = 1_000_000
@@ -138,6 +142,38 @@ async def probe_bucket(settings: Settings) -> Sequence[Finding]:
 
     seen = capabilities.with_expiry(await opening.looked_at(client, settings.s3_prefix), longest_life_seconds(settings))
     return [Finding(finding.severity, finding.sentence) for finding in seen.findings]
+
+
+@asynccontextmanager
+async def outbox_of(settings: Settings, *, changes: bool) -> AsyncIterator[Outbox]:
+    """The events and deliveries of the settings, beside running servers.
+
+    Args:
+        settings: where they are.
+        changes: whether deliveries are to be changed. SQLite takes that from a second process too: its transactions
+            wait for one another, and these are short and touch no upload.
+
+    Raises:
+        FileNotFoundError: there is no database in the data folder. SchemaTooOld: it has not been brought up to date.
+        StoreUnavailable: 503. asyncpg.PostgresError, sqlite3.Error: the database refuses.
+    """
+    if settings.database_url is not None:
+        async with _connected(settings) as pool:
+            if await schema.version_of(pool) < schema.newest_version():
+                raise SchemaTooOld("the database has not been migrated yet: tuspy-server migrate does it")
+            yield PostgresOutbox(pool, Node(pool))
+        return
+    path = settings.data / DATABASE_NAME
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {DATABASE_NAME} in {settings.data}")
+    database = Database(path, durable=settings.durability == "disk", deadline_seconds=settings.storage_seconds)
+    await (database.open() if changes else database.open_to_look())
+    try:
+        if await database.read(sqlite_schema.version_of) < sqlite_schema.newest_version():
+            raise SchemaTooOld("the database is of an older version: the next start of the server brings it up to date")
+        yield SqliteOutbox(database, SystemClock())
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

@@ -10,23 +10,22 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from tuspy_server.app import TusServer
 from tuspy_server.cli import checking, health, showing, trouble
+from tuspy_server.cli.common import PROGRAM, fail, loaded
+from tuspy_server.cli.events import deliveries_app, events_app
 from tuspy_server.cli.flags import ConfigFlag, OtherFlags, ServeFlags
-from tuspy_server.cli.sources import Loaded, WrongSettings, did_you_mean, load, printable
+from tuspy_server.cli.sources import WrongSettings, did_you_mean, load, printable
 from tuspy_server.edge import server, workers
 from tuspy_server.logs import STDERR, configure
 from tuspy_server.operations import migrate as migrate_database
 from tuspy_server.settings import Settings
 from tuspy_server.stores.folder_lock import FolderInUse
 from tuspy_server.version import VERSION
-
-PROGRAM: Final = "tuspy-server"
 
 app = App(
     name=PROGRAM,
@@ -39,13 +38,15 @@ app = App(
 )
 config_app = App(name="config", help="Look at the settings.")
 app.command(config_app)
+app.command(events_app)
+app.command(deliveries_app)
 
 
 @app.command(sort_key=0)
 @app.default
 def serve(*, config: ConfigFlag = None, flags: ServeFlags = None) -> int:
     """Serve uploads until SIGTERM or Ctrl-C (this is what happens without a command)."""
-    settings = _load(config, flags).settings
+    settings = loaded(config, flags).settings
 
     def on_listening(host: str, port: int) -> None:
         print(showing.banner(settings, host, port), flush=True)
@@ -68,9 +69,9 @@ def _work(settings: Settings, listeners: list[socket.socket], on_ready: Callable
 @app.command
 def migrate(*, config: ConfigFlag = None, flags: OtherFlags = None) -> int:
     """Bring the tables in PostgreSQL up to date. Every start does so by itself; running servers may go on."""
-    settings = _load(config, flags, quiet=True).settings
+    settings = loaded(config, flags, quiet=True).settings
     if settings.database_url is None:
-        return _fail("there is no --database-url; the embedded database is brought up to date by every start", status=2)
+        return fail("there is no --database-url; the embedded database is brought up to date by every start", status=2)
     before, after = asyncio.run(migrate_database(settings))
     print(showing.migration(settings, before, after))
     return 0
@@ -84,13 +85,13 @@ def sweep(
     flags: OtherFlags = None,
 ) -> int:
     """Remove unfinished uploads past their expiry, once. A running server does so by itself."""
-    settings = _load(config, flags, quiet=True).settings
+    settings = loaded(config, flags, quiet=True).settings
     if settings.s3_bucket is None and not settings.data.is_dir():
-        return _fail(f"there is no data folder {settings.data}")
+        return fail(f"there is no data folder {settings.data}")
     try:
         report = asyncio.run(TusServer(settings).sweep(dry_run=dry_run))
     except FolderInUse:
-        return _fail(
+        return fail(
             f"a running server holds the data folder {settings.data} and sweeps it by itself; "
             "--dry-run lists what is due"
         )
@@ -101,8 +102,7 @@ def sweep(
 @app.command
 def check(*, config: ConfigFlag = None, flags: OtherFlags = None) -> int:
     """Try out everything that a server needs: settings, address, database, and folder or bucket."""
-    loaded = _load(config, flags, quiet=True)
-    return asyncio.run(checking.check(loaded))
+    return asyncio.run(checking.check(loaded(config, flags, quiet=True)))
 
 
 @app.command(name="health")
@@ -114,7 +114,7 @@ def health_command(
     flags: OtherFlags = None,
 ) -> int:
     """Ask a running server whether it is ready; exit status 0 if it is."""
-    answer = health.ask(url or health.url_of(_load(config, flags).settings))
+    answer = health.ask(url or health.url_of(loaded(config, flags).settings))
     print(answer.text, file=sys.stdout if answer.ready else sys.stderr)
     return 0 if answer.ready else 1
 
@@ -143,28 +143,18 @@ def _run(arguments: list[str]) -> int:
     try:
         status = app(arguments, exit_on_error=False, print_error=False, verbose=False, result_action="return_value")
     except WrongSettings as error:
-        return _fail(str(error), status=2)
+        return fail(str(error), status=2)
     except CycloptsError as error:
-        return _fail(_usage(error), status=2)
+        return fail(_usage(error), status=2)
     except BrokenPipeError:
         # The reader of our output has gone; without this the interpreter complains of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except trouble.expected() as error:
-        return _fail(trouble.reason(error))
+        return fail(trouble.reason(error))
     except KeyboardInterrupt:
         return server.INTERRUPTED
     return status if isinstance(status, int) else 0
-
-
-def _load(config: Path | None, flags: dict[str, object] | None, *, quiet: bool = False) -> Loaded:
-    """`quiet`: of a command that says itself what it meets; logs of less than errors are for who asks for them."""
-    loaded = load(flags or {}, config)
-    settings = loaded.settings
-    if quiet and "log_level" not in loaded.given:
-        settings = settings.model_copy(update={"log_level": "error"})
-    configure(settings)
-    return loaded
 
 
 def _usage(error: CycloptsError) -> str:
@@ -174,8 +164,3 @@ def _usage(error: CycloptsError) -> str:
         hint = did_you_mean(word, commands) or f"; there are {', '.join(commands)}"
         return f"{printable(word)} is no command{hint}"
     return f"{' '.join(str(error).split())} See {PROGRAM} --help."
-
-
-def _fail(text: str, *, status: int = 1) -> int:
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
-    return status
