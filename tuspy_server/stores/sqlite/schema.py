@@ -27,7 +27,7 @@ def migrate(connection: sqlite3.Connection) -> int:
 
     Returns the version reached. A database of a newer version is left as it is: migrations only add (fault C14).
     """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    version = version_of(connection)
     folder = files(_PACKAGE).joinpath("migrations")
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         number = int(entry.name.partition("_")[0])
@@ -37,6 +37,16 @@ def migrate(connection: sqlite3.Connection) -> int:
             connection.execute(f"PRAGMA user_version = {number}")
             version = number
     return version
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version that the schema has; 0 before the first migration."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def newest_version() -> int:
+    """What `migrate` leads to."""
+    return max(int(entry.name.partition("_")[0]) for entry in files(_PACKAGE).joinpath("migrations").iterdir())
 
 
 def _split(script: str) -> Iterator[str]:
