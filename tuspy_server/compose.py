@@ -22,7 +22,7 @@ from tuspy_server.stores.postgres.stores import PostgresStores
 from tuspy_server.stores.sqlite.database import Database
 from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
-from tuspy_server.uploads.append import AppendOptions
+from tuspy_server.uploads.means import AppendOptions
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.uploads.sweeper import Sweeper
 from tuspy_server.web.cors import Cors
@@ -216,6 +216,7 @@ def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
     options = store.S3StoreOptions(
         plan=plan,
         keys=keys.Keys(settings.s3_key, settings.s3_prefix),
+        bucket=settings.s3_bucket,
         storage_seconds=4 * settings.storage_seconds,
         link_seconds=round(settings.link_seconds),
     )

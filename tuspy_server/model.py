@@ -5,6 +5,7 @@ This module imports nothing of ours; every other layer may import it.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,10 @@ TRANSITIONS: Final[Mapping[UploadStatus, frozenset[UploadStatus]]] = MappingProx
 )
 """Every transition there is. Adapters and the lifecycle obey it; a test compares their statements with it."""
 
+UPLOAD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What an id of an upload looks like: safe in a URL, as a file's name, and in a key. Ours are 32 hex digits, 128 random
+bits; a hook may choose others, and whoever can guess one of those can ask for it."""
+
 GONE: Final[frozenset[UploadStatus]] = frozenset({UploadStatus.FAILED, UploadStatus.TERMINATED, UploadStatus.EXPIRED})
 """States that answer 410 until the row is purged, and 404 after."""
 
@@ -84,6 +89,7 @@ class Placement:
         unsettled: whether the storage may hold what no row names: a writer was fenced before it had let go, or a
             call's outcome was never learned.
         etag: of the finished object; None before.
+        bucket: where `key` is; None for the bucket of the settings.
     """
 
     key: str
@@ -92,6 +98,7 @@ class Placement:
     contested_to: int = 0
     unsettled: bool = False
     etag: str | None = None
+    bucket: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +106,7 @@ class Upload:
     """One upload as the store last committed it.
 
     Attributes:
-        id: 32 lower-case hex digits, 128 random bits.
+        id: see `UPLOAD_ID`.
         status: see `UploadStatus`.
         upload_offset: bytes that are durable and counted, `0 <= upload_offset <= upload_length`; equal to the
             length only when `status` is finished.

@@ -34,6 +34,7 @@ SAMPLES: tuple[tuple[TusError, int, Headers], ...] = (
     (errors.BodyTooLarge(1000), 413, ()),
     (errors.NotJson(), 415, ()),
     (errors.WrongContentType(), 415, ()),
+    (errors.TypeNotAllowed(), 415, ()),
     (errors.RangeNotSatisfiable(10), 416, (("Content-Range", "bytes */10"),)),
     (errors.InvalidRequest("must be a list"), 422, ()),
     (errors.HeadersTooLarge("too many"), 431, ()),

@@ -168,7 +168,7 @@ class Book:
     def check_events(self) -> None:
         """I6 and I7: exactly the finished uploads have a finished event, one, under its one id."""
         outbox = self._world.outbox
-        while self._world.loop.do(outbox.relay({}, 1000)):
+        while self._world.loop.do(outbox.relay(1000)):
             pass
         events = self._world.loop.do(outbox.events(0, 100_000))
         finished = sorted(event.id for event in events if event.type is EventType.FINISHED)

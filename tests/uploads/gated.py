@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Protocol
 
 from tests.uploads.gates import DiskFull, Gates
@@ -119,12 +120,10 @@ class GatedUploadStore:
     async def cleaned(self, upload_ids: Sequence[str]) -> None:
         await self._gates.call("cleaned", lambda: self._store.cleaned(upload_ids))
 
-    async def purge(self, *, gone_seconds: float, event_seconds: float, unrelayed: bool, limit: int) -> int:
+    async def purge(self, *, gone_seconds: float, event_seconds: float, limit: int) -> int:
         return await self._gates.call(
             "purge",
-            lambda: self._store.purge(
-                gone_seconds=gone_seconds, event_seconds=event_seconds, unrelayed=unrelayed, limit=limit
-            ),
+            lambda: self._store.purge(gone_seconds=gone_seconds, event_seconds=event_seconds, limit=limit),
         )
 
     async def release_writers(self, held: Callable[[], Set[str]]) -> int:
@@ -219,8 +218,23 @@ class GatedBlobStore:
     async def close(self) -> None:
         await self._blobs.close()
 
-    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement | None:
-        return self._blobs.place(upload_id, upload_length, upload_metadata)
+    @property
+    def bucket(self) -> str | None:
+        return self._blobs.bucket
+
+    def path(self, upload_id: str) -> Path | None:
+        return self._blobs.path(upload_id)
+
+    def place(
+        self,
+        upload_id: str,
+        upload_length: int | None,
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+        bucket: str | None = None,
+    ) -> Placement | None:
+        return self._blobs.place(upload_id, upload_length, tenant=tenant, key=key, bucket=bucket)
 
     async def assemble(self, upload: Upload, assembly: Assembly) -> str:
         return await self._gates.call("assemble", lambda: self._blobs.assemble(upload, assembly))

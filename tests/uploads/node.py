@@ -15,8 +15,8 @@ from tests.uploads.worlds import World
 from tuspy_server.events.wakeup import LocalWakeup
 from tuspy_server.ports import Lifetime
 from tuspy_server.protocol.policy import Policy
-from tuspy_server.uploads.append import AppendOptions
 from tuspy_server.uploads.lifecycle import Uploads
+from tuspy_server.uploads.means import AppendOptions
 from tuspy_server.uploads.observer import NullObserver
 from tuspy_server.uploads.sweeper import Sweeper
 

@@ -21,8 +21,8 @@ from tuspy_server.protocol.creation import Create
 from tuspy_server.protocol.policy import Policy
 from tuspy_server.stores.memory.blobs import MemoryBlobStore
 from tuspy_server.stores.memory.uploads import MemoryUploadStore
-from tuspy_server.uploads.append import AppendOptions
 from tuspy_server.uploads.lifecycle import Uploads
+from tuspy_server.uploads.means import AppendOptions
 from tuspy_server.uploads.observer import NullObserver
 from tuspy_server.uploads.sweeper import Sweeper
 

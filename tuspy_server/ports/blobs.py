@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from tuspy_server.model import Placement, Upload
@@ -76,10 +77,36 @@ class BlobStore(Protocol):
         """Wait for running calls, release threads."""
         ...
 
-    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement | None:
+    @property
+    def bucket(self) -> str | None:
+        """Name of the bucket where uploads go that name no other; None where the storage has none."""
+        ...
+
+    def path(self, upload_id: str) -> Path | None:
+        """The local file of an upload, to be read and never to be changed; None where the storage has no local
+        files."""
+        ...
+
+    def place(
+        self,
+        upload_id: str,
+        upload_length: int | None,
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+        bucket: str | None = None,
+    ) -> Placement | None:
         """Where a new upload's bytes are to lie; None where the id says it. No I/O.
 
-        Raises UploadTooLarge (413) if the storage cannot take that length.
+        Args:
+            upload_id: see `UPLOAD_ID`.
+            upload_length: bytes; None while deferred.
+            tenant: whose it is.
+            key: of the finished object, below the prefix of the settings, in place of that of the template.
+            bucket: in place of that of the settings.
+
+        Raises UploadTooLarge (413) if the storage cannot take that length, ValueError where it has no keys or no other
+        buckets, or where the key would lead to something else.
         """
         ...
 

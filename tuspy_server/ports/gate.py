@@ -42,7 +42,7 @@ class Creation:
         types: media types of which the declared one must be, such as `image/png` or `image/*`.
         expires_seconds: its own time from the last byte to its expiry.
         trusted_metadata: facts that go into events, and that no client can send or see; JSON-compatible.
-        tenant: in place of that of the grant.
+        tenant: in place of that of the grant; not of an upload of a job.
     """
 
     id: str | None = None

@@ -173,20 +173,17 @@ def decide_patch(patch: Patch, upload: Upload, policy: Policy) -> Append | Ackno
         # Some clients never retry 409; where a writer may still move the offset, 423 sends them to HEAD first.
         raise OffsetMismatch(upload.upload_offset) if upload.writer is None else UploadBusy
     body_end = patch.upload_offset + (patch.body_bytes or 0)
-    upload_length = upload.upload_length
-    if upload_length is None and patch.declared_length is not None:
-        upload_length = patch.declared_length
-        if upload_length < upload.upload_offset:
-            raise InvalidHeader("Upload-Length", "lies below the offset of the upload")
-    elif patch.declared_length not in (None, upload_length):
-        raise InvalidHeader("Upload-Length", "the length of the upload is known and differs")
+    upload_length = _length_after(patch, upload)
     if upload_length is not None and body_end > upload_length:
         raise UploadTooLarge("the body passes the length of the upload")
+    if upload.most_bytes is not None and max(body_end, upload_length or 0) > upload.most_bytes:
+        raise UploadTooLarge("the upload is larger than the application allows")
     if upload.status is UploadStatus.FINISHED:
         if patch.body_bytes is None:
             raise UploadTooLarge("the upload is finished")
         return Acknowledge(upload=upload)
-    most_bytes = (policy.largest_upload if upload_length is None else upload_length) - upload.upload_offset
+    largest = policy.largest_upload if upload.most_bytes is None else min(upload.most_bytes, policy.largest_upload)
+    most_bytes = (largest if upload_length is None else upload_length) - upload.upload_offset
     return Append(
         upload_offset=upload.upload_offset,
         upload_length=upload_length,
@@ -194,6 +191,17 @@ def decide_patch(patch: Patch, upload: Upload, policy: Policy) -> Append | Ackno
         declares_length=upload.upload_length is None and upload_length is not None,
         checksum=patch.checksum,
     )
+
+
+def _length_after(patch: Patch, upload: Upload) -> int | None:
+    """Of the upload, with what the request declares."""
+    if upload.upload_length is None and patch.declared_length is not None:
+        if patch.declared_length < upload.upload_offset:
+            raise InvalidHeader("Upload-Length", "lies below the offset of the upload")
+        return patch.declared_length
+    if patch.declared_length not in (None, upload.upload_length):
+        raise InvalidHeader("Upload-Length", "the length of the upload is known and differs")
+    return upload.upload_length
 
 
 def decide_head(upload: Upload) -> Headers:

@@ -32,13 +32,13 @@ class Create:
     most_bytes: int
     checksum: Checksum | TrailerChecksum | None
 
-    @property
-    def append(self) -> Append:
-        """Where the body goes, once the upload exists."""
+    def append_of(self, most_bytes: int | None) -> Append:
+        """Where the body goes, once the upload exists; `most_bytes`: the longest that it may become, where it has a
+        limit of its own."""
         return Append(
             upload_offset=0,
             upload_length=self.upload_length,
-            most_bytes=self.most_bytes,
+            most_bytes=self.most_bytes if most_bytes is None else min(self.most_bytes, most_bytes),
             declares_length=False,
             checksum=self.checksum,
         )

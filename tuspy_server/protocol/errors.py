@@ -270,6 +270,16 @@ class WrongContentType(FixRequest):
         super().__init__("Content-Type must be application/offset+octet-stream")
 
 
+class TypeNotAllowed(FixRequest):
+    """415: the application takes no file of the type that the upload's metadata declare. Clients do not retry it."""
+
+    status = 415
+    code = "type_not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__("files of this type are not taken")
+
+
 class RangeNotSatisfiable(FixRequest):
     """416: the range lies outside the file (RFC 9110 15.5.17)."""
 

@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-import structlog
-
-from tuspy_server.model import EventType, Upload, UploadStatus
-from tuspy_server.ports import Assemblies, BlobStore, BlobWriter, BodySource, Claimed, Ending, Lifetime, UploadStore
+from tuspy_server.model import Upload
+from tuspy_server.ports import BlobWriter, BodySource, Claimed
 from tuspy_server.protocol.checksum import Digest
 from tuspy_server.protocol.core import Append
 from tuspy_server.protocol.errors import (
     BodyStalled,
     BytesMissing,
-    ChecksumMismatch,
-    StorageFull,
-    TryLater,
     TusError,
     UploadBusy,
-    UploadGone,
     UploadTooLarge,
     WriterFenced,
 )
 from tuspy_server.uploads.commits import STALE, Commits
-from tuspy_server.uploads.drafts import draft_for
-from tuspy_server.uploads.observer import Observer
-
-log = structlog.get_logger("tuspy_server.uploads")
+from tuspy_server.uploads.means import Means
+from tuspy_server.uploads.settlement import Settlement
 
 INLINE_HASH_BYTES: Final = 64 << 10
 """Blocks above this are hashed in a thread, so that the loop is not held (fault R08)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppendOptions:
-    """Times of the body path, in seconds; see the settings of the same names."""
-
-    commit_interval_seconds: float
-    body_idle_seconds: float
-    storage_seconds: float
-    lifetime: Lifetime | None
 
 
 class RunningAppend:
@@ -63,12 +43,7 @@ class RunningAppend:
         claimed: Claimed,
         append: Append,
         source: BodySource,
-        *,
-        store: UploadStore,
-        assemblies: Assemblies | None,
-        blobs: BlobStore,
-        options: AppendOptions,
-        observer: Observer,
+        means: Means,
         commit_interval_seconds: Callable[[], float] | None = None,
     ) -> None:
         """`claimed`: the row with this append's `writer` in it; `commit_interval_seconds`: in place of the option."""
@@ -84,10 +59,8 @@ class RunningAppend:
         self._claimed = replace(claimed, upload=replace(upload, upload_length=append.upload_length))
         self._append = append
         self._source = source
-        self._store = store
-        self._blobs = blobs
-        self._options = options
-        self._observer = observer
+        self._means = means
+        self._options = means.options
         self._digest = None if append.checksum is None else append.checksum.start()
         self._stopped: TusError | None = None
         self._reading: asyncio.Timeout | None = None
@@ -96,13 +69,11 @@ class RunningAppend:
             upload,
             upload.writer,
             append,
-            store=store,
-            assemblies=assemblies,
-            lifetime=options.lifetime,
-            observer=observer,
-            interval_seconds=commit_interval_seconds or (lambda: options.commit_interval_seconds),
+            means,
+            interval_seconds=commit_interval_seconds or (lambda: means.options.commit_interval_seconds),
             stop=self.stop,
         )
+        self._settlement = Settlement(upload.writer, append, source, self._digest, self._commits, means)
 
     def stop(self, reason: TusError) -> None:
         """Read no more; commit what came, unless `reason` says that another writer has the upload, or that it is
@@ -111,6 +82,21 @@ class RunningAppend:
             self._stopped = reason
         if self._reading is not None and not self._reading.expired():
             self._reading.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def tenant(self) -> str | None:
+        """Whose the upload is."""
+        return self._claimed.upload.tenant
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether all bytes are stored, and `pre_finish` is being asked."""
+        return self._settlement.is_asking
+
+    @property
+    def failed(self) -> Upload | None:
+        """The row, where this append has ended the upload as failed; its bytes are to go."""
+        return self._settlement.failed
 
     @property
     def leaves_pieces(self) -> bool:
@@ -145,7 +131,7 @@ class RunningAppend:
             self._commits.attach(blob)
             try:
                 failure = await self._receive_all(blob)
-                return await self._settle(blob, failure)
+                return await self._settlement.settle(blob, failure, self.received_bytes)
             finally:
                 blob.close()
         finally:
@@ -157,9 +143,9 @@ class RunningAppend:
             if predecessor is not None:
                 await self._supersede(predecessor)
             self._raise_if_stopped()
-            return await self._blobs.open_writer(self._claimed, held_back=self._digest is not None)
+            return await self._means.blobs.open_writer(self._claimed, held_back=self._digest is not None)
         except BytesMissing as error:
-            raise await self._fail() from error
+            raise await self._settlement.lose() from error
         except TusError as error:
             if not isinstance(error, STALE):
                 fits = not isinstance(error, UploadTooLarge)
@@ -205,7 +191,7 @@ class RunningAppend:
             blob.advance(count)
             left -= count
             self.received_bytes += count
-            self._observer.received(count)
+            self._means.observer.received(count)
             self._commits.soon()
         # Only the body's end proves that it has no byte too many, and that a chunked one is whole (fault N07).
         if await self._read(memoryview(bytearray(1))):
@@ -243,91 +229,3 @@ class RunningAppend:
             digest.update(block)
         else:
             await asyncio.to_thread(digest.update, block)
-
-    # --- the end -------------------------------------------------------------------------------------------------
-
-    async def _settle(self, blob: BlobWriter, failure: Exception | None) -> Upload:
-        """Bring storage and row to where the body ended, let go of the upload, and raise what ended it early."""
-        failure = failure or self._judge_checksum()
-        if not isinstance(failure, STALE):
-            try:
-                if isinstance(failure, BytesMissing):
-                    raise failure
-                # The chunk MUST be discarded and the upload and its offset MUST NOT be updated (tus 1.0.0, Checksum).
-                if failure is not None and (self._digest is not None or isinstance(failure, UploadTooLarge)):
-                    await self._discard(blob)
-                else:
-                    upload = await self._keep(whole=failure is None)
-                    if failure is None:
-                        self._log("upload.append.finished", status=upload.status)
-                        return upload
-            except BytesMissing:
-                failure = await self._fail()
-            except TusError as error:
-                failure = failure or error
-        if failure is None:
-            raise AssertionError("a body that was kept whole has been returned")
-        reason = failure.code if isinstance(failure, TusError) else type(failure).__name__
-        self._log("upload.append.ended", reason=reason)
-        raise failure
-
-    def _judge_checksum(self) -> TusError | None:
-        checksum, digest = self._append.checksum, self._digest
-        if checksum is None or digest is None:
-            return None
-        try:
-            return None if checksum.holds(digest, self._source.trailers) else ChecksumMismatch()
-        except TusError as error:  # a trailer that is missing or malformed
-            return error
-
-    async def _discard(self, blob: BlobWriter) -> None:
-        # The row first: after a commit of unknown outcome it alone knows what counts. What cannot be cut off then lies
-        # past the offset, and the next claim cuts it off.
-        upload = await self._commits.commit(self._commits.countable, release=True, with_length=False)
-        await blob.rollback(upload.upload_offset)
-
-    async def _keep(self, *, whole: bool) -> Upload:
-        commits, started = self._commits, time.perf_counter()
-        reached = self._append.upload_offset + self.received_bytes
-        whole = whole and reached == self._append.upload_length
-        try:
-            offset = await (commits.sync_whole() if whole else commits.sync(flush=True))
-        except TryLater:
-            await self._keep_what_is_durable()
-            raise
-        if offset < reached:
-            # The disk took some and then was full. Bytes with a checksum count as a whole or not at all.
-            kept = commits.visible(offset) if self._digest is None else commits.upload.upload_offset
-            await commits.commit(kept, release=True)
-            raise StorageFull
-        if whole:
-            upload = await commits.finish(offset)
-        else:
-            upload = await commits.commit(commits.visible(offset), release=True)
-        self._observer.committed(time.perf_counter() - started)
-        return upload
-
-    async def _keep_what_is_durable(self) -> None:
-        commits, offset = self._commits, self._commits.upload.upload_offset
-        if self._digest is None:
-            with suppress(TusError):
-                offset = commits.visible(await commits.sync(flush=False))
-        await commits.commit(max(offset, commits.upload.upload_offset), release=True)
-
-    async def _fail(self) -> TusError:
-        """The stored bytes are fewer than the row counts: nothing can mend that, so say it loudly. But a writer whose
-        successor has put the upload together misses them, too. Returns what the client is to be told."""
-        upload = self._commits.upload
-        event = draft_for(EventType.FAILED, upload)
-        ending = Ending(upload_id=upload.id, status=UploadStatus.FAILED, event=event, writer=self.writer)
-        if await self._store.end(ending) is None:
-            found = await self._store.get(upload.id)
-            return UploadGone() if found is None or found.is_gone else WriterFenced()
-        log.error("upload.failed", upload_id=upload.id, upload_offset=upload.upload_offset)
-        return UploadGone()
-
-    def _log(self, event: str, **fields: str) -> None:
-        upload_offset = self._commits.upload.upload_offset
-        log.info(
-            event, upload_id=self.upload_id, upload_offset=upload_offset, received_bytes=self.received_bytes, **fields
-        )

@@ -9,33 +9,32 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from tuspy_server.model import Upload
-from tuspy_server.ports import Assemblies, BlobStore, BodySource, Claimed, UploadStore
+from tuspy_server.ports import BodySource, Claimed
 from tuspy_server.protocol.core import Append
 from tuspy_server.protocol.errors import Draining, TusError
-from tuspy_server.uploads.append import AppendOptions, RunningAppend
-from tuspy_server.uploads.observer import Observer
+from tuspy_server.uploads.append import RunningAppend
+from tuspy_server.uploads.means import Means
 
 CROWD: Final = 32
 """Bodies at once from which on their commits become rarer."""
 
 
+class NoBody:
+    """`ports.BodySource` where no request is: nothing comes."""
+
+    delivers_trailers: Final = False
+    trailers: Final = ()
+
+    async def readinto(self, buffer: memoryview) -> int:
+        """See the port."""
+        return 0
+
+
 class Bodies:
     """Running appends by their upload, and the writers that stand behind them."""
 
-    def __init__(
-        self,
-        *,
-        store: UploadStore,
-        assemblies: Assemblies | None,
-        blobs: BlobStore,
-        options: AppendOptions,
-        observer: Observer,
-    ) -> None:
-        self._store = store
-        self._assemblies = assemblies
-        self._blobs = blobs
-        self._options = options
-        self._observer = observer
+    def __init__(self, means: Means) -> None:
+        self._means = means
         self._running: dict[str, RunningAppend] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._writers: set[str] = set()
@@ -73,11 +72,7 @@ class Bodies:
             claimed,
             append,
             source,
-            store=self._store,
-            assemblies=self._assemblies,
-            blobs=self._blobs,
-            options=self._options,
-            observer=self._observer,
+            means=self._means,
             commit_interval_seconds=self._commit_interval_seconds,
         )
         predecessor = self._running.get(running.upload_id)
@@ -112,4 +107,4 @@ class Bodies:
     def _commit_interval_seconds(self) -> float:
         """In a crowd each body is counted less often, so that slow ones do not keep the disk busy with syncs; a
         HEAD has its own counted at once."""
-        return self._options.commit_interval_seconds * max(1.0, len(self._running) / CROWD)
+        return self._means.options.commit_interval_seconds * max(1.0, len(self._running) / CROWD)

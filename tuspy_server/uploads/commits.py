@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
-from tuspy_server.model import EventType, Upload
-from tuspy_server.ports import Assemblies, BlobWriter, Commit, Lifetime, Stored, UploadStore
+from tuspy_server.model import Upload
+from tuspy_server.ports import BlobWriter, Commit, Stored
 from tuspy_server.protocol.core import Append
 from tuspy_server.protocol.errors import (
     StorageFault,
@@ -21,8 +21,7 @@ from tuspy_server.protocol.errors import (
     UploadNotFound,
     WriterFenced,
 )
-from tuspy_server.uploads.drafts import draft_event
-from tuspy_server.uploads.observer import Observer
+from tuspy_server.uploads.means import Means
 
 log = structlog.get_logger("tuspy_server.uploads")
 
@@ -46,11 +45,8 @@ class Commits:
         upload: Upload,
         writer: str,
         append: Append,
+        means: Means,
         *,
-        store: UploadStore,
-        assemblies: Assemblies | None,
-        lifetime: Lifetime | None,
-        observer: Observer,
         interval_seconds: Callable[[], float],
         stop: Callable[[TusError], None],
     ) -> None:
@@ -60,10 +56,8 @@ class Commits:
         self._append = append
         self._blob: BlobWriter | None = None
         self.leaves_pieces = False
-        self._store = store
-        self._assemblies = assemblies
-        self._lifetime = lifetime
-        self._observer = observer
+        self._means = means
+        self._lifetime = means.options.lifetime_of(upload.idle_seconds)
         self._interval_seconds = interval_seconds
         self._stop = stop
         self._timer: asyncio.TimerHandle | None = None
@@ -129,7 +123,7 @@ class Commits:
             offset = self.visible(await self.sync(flush=asked and self._may_flush(started)))
             if offset > self.upload.upload_offset:
                 await self.commit(offset, release=False)
-                self._observer.committed(time.perf_counter() - started)
+                self._means.observer.committed(time.perf_counter() - started)
         except TryLater as error:
             # The bytes are there and the next commit may count them; what lasts is met by the last commit.
             log.warning("upload.commit.failed", upload_id=self.upload.id, code=error.code)
@@ -161,6 +155,18 @@ class Commits:
     async def sync_whole(self) -> int:
         """The same for an upload whose last byte has come."""
         return self._take(await self._open_blob().finish())
+
+    @property
+    def unrecorded(self) -> Stored | None:
+        """What no commit has been heard to record; None for nothing."""
+        return self._unrecorded
+
+    @property
+    def is_to_be_assembled(self) -> bool:
+        """Whether the whole upload, when all is durable, is not in its place yet."""
+        stored = self._unrecorded
+        is_placed = self.upload.placement is not None and self._means.assemblies is not None
+        return is_placed and (stored is None or stored.etag is None)
 
     @property
     def countable(self) -> int:
@@ -196,7 +202,27 @@ class Commits:
         """
         news = self._append.upload_length if self._append.declares_length and with_length else None
         length = news if news is not None and news > offset else None
-        return await self._of_this_writer(await self._store.commit(self._draft(offset, length, release=release)))
+        draft = self._draft(offset, length, release=release)
+        return await self._of_this_writer(await self._means.store.commit(draft))
+
+    async def step_back(self, length: int, *, keeps: bool) -> Upload:
+        """All `length` bytes are durable, but the upload is not to be finished now: let go of it, short of its end.
+
+        Args:
+            length: of the upload.
+            keeps: whether bytes of this body may count where they are not all that there is.
+
+        Raises:
+            WriterFenced, UploadGone, UploadNotFound: as `commit`.
+        """
+        offset = self.visible(length) if keeps else self.upload.upload_offset
+        if self._unrecorded is None or self._unrecorded.etag is None:
+            return await self.commit(offset, release=True)
+        # The object that is in its place holds bytes that nothing else does, and it counts with the finish alone. The
+        # next writer looks whose it is, and keeps or replaces it.
+        self._unrecorded = None
+        draft = self._draft(self.upload.upload_offset, None, release=True, leaves_object=True)
+        return await self._of_this_writer(await self._means.store.commit(draft))
 
     async def finish(self, length: int) -> Upload:
         """All bytes are durable: finished, with its event, in one transaction; or, where the storage has yet to put the
@@ -205,20 +231,16 @@ class Commits:
         Raises:
             WriterFenced, UploadGone, UploadNotFound: as `commit`.
         """
-        placement, stored = self.upload.placement, self._unrecorded
-        if placement is not None and self._assemblies is not None and (stored is None or stored.etag is None):
+        if self._means.assemblies is not None and self.is_to_be_assembled:
             draft = self._draft(self.visible(length), length, release=False, is_last=True)
-            return await self._of_this_writer(await self._assemblies.complete(draft))
-        event = draft_event(
-            EventType.FINISHED,
-            self.upload.id,
-            upload_offset=length,
-            upload_length=length,
-            upload_metadata=self.upload.upload_metadata,
-        )
-        return await self._of_this_writer(await self._store.finish(self._draft(length, length, release=True), event))
+            return await self._of_this_writer(await self._means.assemblies.complete(draft))
+        draft = self._draft(length, length, release=True)
+        event = self._means.drafts.finished(self.upload, length, self._unrecorded)
+        return await self._of_this_writer(await self._means.store.finish(draft, event))
 
-    def _draft(self, offset: int, length: int | None, *, release: bool, is_last: bool = False) -> Commit:
+    def _draft(
+        self, offset: int, length: int | None, *, release: bool, is_last: bool = False, leaves_object: bool = False
+    ) -> Commit:
         return Commit(
             upload_id=self.upload.id,
             writer=self._writer,
@@ -228,7 +250,7 @@ class Commits:
             lifetime=self._lifetime,
             stored=self._unrecorded,
             # A claim over a writer that does not let go says so by itself.
-            unsettled=(release or is_last) and self._blob is not None and self._blob.unsettled,
+            unsettled=leaves_object or ((release or is_last) and self._blob is not None and self._blob.unsettled),
         )
 
     async def _of_this_writer(self, upload: Upload | None) -> Upload:
@@ -239,8 +261,9 @@ class Commits:
                 self._unrecorded = None
             if self._blob is not None:
                 self._blob.counted(upload.upload_offset)
+            self._means.observer.progressed(upload)
             return upload
-        upload = await self._store.get(self.upload.id)
+        upload = await self._means.store.get(self.upload.id)
         if upload is None:
             raise UploadNotFound
         raise UploadGone if upload.is_gone else WriterFenced

@@ -12,7 +12,6 @@ import structlog
 
 from tuspy_server.model import EventType, Upload
 from tuspy_server.ports import UploadStore, Wakeup
-from tuspy_server.uploads.drafts import draft_for
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.uploads.observer import Observer
 
@@ -102,7 +101,8 @@ class Sweeper:
 
     async def _expire(self) -> list[Upload]:
         expired: list[Upload] = []
-        while batch := await self._store.expire(lambda upload: draft_for(EventType.EXPIRED, upload), BATCH):
+        drafts = self._uploads.drafts
+        while batch := await self._store.expire(lambda upload: drafts.of(EventType.EXPIRED, upload), BATCH):
             self._wakeup.notify()
             expired.extend(batch)
         return expired
@@ -126,7 +126,6 @@ class Sweeper:
         while batch := await self._store.purge(
             gone_seconds=self._gone_seconds,
             event_seconds=self._event_seconds,
-            unrelayed=not self._events_are_awaited(),
             limit=BATCH,
         ):
             purged += batch

@@ -196,7 +196,7 @@ class Site:
 
     async def create(self, length: int | None, metadata: str | None = None) -> Upload:
         upload_id = new_id()
-        place = self.node.blobs.place(upload_id, length, metadata)
+        place = self.node.blobs.place(upload_id, length)
         new = NewUpload(
             id=upload_id,
             upload_length=length,

@@ -60,7 +60,7 @@ class S3Rig(BlobRig):
 
     def _row(self, upload_id: str) -> Row:
         if upload_id not in self._rows:
-            self._rows[upload_id] = Row(self.blobs.place(upload_id, 8 << 20, None))
+            self._rows[upload_id] = Row(self.blobs.place(upload_id, 8 << 20))
         return self._rows[upload_id]
 
     def _upload(self, upload_id: str, row: Row, upload_offset: int, status: UploadStatus) -> Upload:
@@ -85,7 +85,7 @@ class S3Rig(BlobRig):
         """Of a finished upload that has the same pieces."""
         pieces = self._row(upload_id).pieces
         twin_id = new_id()
-        twin = Row(self.blobs.place(twin_id, 8 << 20, None))
+        twin = Row(self.blobs.place(twin_id, 8 << 20))
         offset = pieces[-1].stop if pieces else 0
         upload = self._upload(twin_id, twin, offset, UploadStatus.UPLOADING)
         writer = await self.blobs.open_writer(Claimed(upload=upload, pieces=pieces), held_back=False)

@@ -33,7 +33,7 @@ def test_keys_of_pieces_are_below_a_prefix_of_the_upload() -> None:
     assert not keys.probe_key("x").startswith(f"a/tmp/{ID}")
 
 
-@pytest.mark.parametrize("bad", ["../" + ID, ID.upper(), ID[:-1], ID + "/", "%2e%2e%2f", "", ID + "\x00", ID + "\n"])
+@pytest.mark.parametrize("bad", ["../" + ID, "a.b", "a" * 65, ID + "/", "%2e%2e%2f", "", ID + "\x00", ID + "\n"])
 def test_only_ids_of_ours_make_keys(bad: str) -> None:
     """Fault X01."""
     keys = Keys()
@@ -74,3 +74,31 @@ def test_templates_that_would_do_harm(template: str, prefix: str) -> None:
 
 def test_dates_are_in_utc() -> None:
     assert Keys("{date}/{id}").object_key(ID, NOW) == Keys("{date}/{id}").object_key(ID, NOW.astimezone(UTC))
+
+
+def test_ids_that_hooks_choose_make_no_key_among_the_pieces() -> None:
+    assert Keys().object_key("tmp", NOW) == "tmp"
+    with pytest.raises(ValueError, match="must not begin with tmp/"):
+        Keys("{id}/{date}/file").object_key("tmp", NOW)
+
+
+@pytest.mark.parametrize("key", ["photo.png", "2026/ab", "tmp", "a/tmp/b"])
+def test_keys_that_hooks_choose_go_below_the_prefix(key: str) -> None:
+    assert Keys(prefix="up/").chosen_key(key) == f"up/{key}"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a/", "../a", "a/../../b", "a//b", ".", "tmp/a", "a b", "ä", "a\n", "a\x00", "{id}", "a" * 1025]
+)
+def test_keys_that_would_do_harm(key: str) -> None:
+    """Faults X01, X02."""
+    with pytest.raises(ValueError, match=r"."):
+        Keys(prefix="up/").chosen_key(key)
+
+
+def test_tenants_are_one_segment_of_a_key() -> None:
+    keys = Keys("{tenant}/{id}")
+    assert keys.object_key(ID, NOW, "acme") == f"acme/{ID}"
+    odd = {keys.object_key(ID, NOW, tenant) for tenant in ("..", "a/b", "ä", "a" * 65, "tmp/")}
+    assert len(odd) == 5
+    assert all(key.startswith("tenant-") and key.count("/") == 1 for key in odd)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-from tuspy_server.model import Placement, Upload, UploadStatus
+from tuspy_server.model import UPLOAD_ID, Placement, Upload, UploadStatus
 from tuspy_server.pages import PagePool
 from tuspy_server.ports import Assembly, Claimed, Cleanup
 from tuspy_server.protocol.errors import BytesMissing, StorageFault
@@ -49,12 +49,30 @@ class FilesystemBlobStore:
         """See the port."""
         await asyncio.to_thread(self._executor.shutdown)
 
+    @property
+    def bucket(self) -> str | None:
+        """See the port."""
+        return None
+
     def path(self, upload_id: str) -> Path:
-        """Where an upload's bytes are. The id has passed the protocol's pattern: 32 hex digits, nothing else."""
+        """See the port. An id that is none never becomes a path (fault X01)."""
+        if not UPLOAD_ID.fullmatch(upload_id):
+            raise ValueError("not an id of an upload")
         return self._folder.path / upload_id
 
-    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement | None:
-        """See the port."""
+    def place(
+        self,
+        upload_id: str,
+        upload_length: int | None,
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+        bucket: str | None = None,
+    ) -> Placement | None:
+        """See the port. A file has the upload's id as its name."""
+        if key is not None or bucket is not None:
+            raise ValueError("local files have no keys and no buckets; they are named by the id")
+        return None
 
     async def open_writer(self, claimed: Claimed, *, held_back: bool) -> FileWriter:
         """See the port. Bytes that are held back lie past the offset, where nothing counts them."""

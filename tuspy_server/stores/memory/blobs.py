@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
 
 from tuspy_server.model import Placement, Upload, UploadStatus
 from tuspy_server.ports import Assembly, Claimed, Cleanup, Stored
@@ -94,8 +95,28 @@ class MemoryBlobStore:
         for blob in self.blobs.values():
             del blob.content[blob.durable_bytes :]
 
-    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement | None:
+    @property
+    def bucket(self) -> str | None:
         """See the port."""
+        return None
+
+    def path(self, upload_id: str) -> Path | None:
+        """See the port."""
+        return None
+
+    def place(
+        self,
+        upload_id: str,
+        upload_length: int | None,
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+        bucket: str | None = None,
+    ) -> Placement | None:
+        """See the port."""
+        if key is not None or bucket is not None:
+            raise ValueError("uploads in memory have no keys and no buckets")
+        return None
 
     async def open_writer(self, claimed: Claimed, *, held_back: bool) -> MemoryBlobWriter:
         """See the port."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import UTC, datetime
 from typing import Final
+
+from tuspy_server.model import UPLOAD_ID
 
 MOST_KEY_BYTES: Final = 1024
 """S3's limit."""
 
 TENANT: Final = "default"
+"""Where nobody says whose an upload is."""
 
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _KNOWN: Final = frozenset({"id", "date", "tenant"})
 _SAFE: Final = re.compile(r"[A-Za-z0-9!_.*'()=/-]*")
-_ID: Final = re.compile(r"[0-9a-f]{32}")
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9!_.*'()=-]{1,64}")
 _WRITER: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TEMPORARY: Final = "tmp/"
 
@@ -43,22 +47,46 @@ class Keys:
                 raise ValueError("prefix and key template hold letters, digits and !_.*'()=/- alone")
         self._template = template
         self._prefix = prefix
-        example = self.object_key("0" * 32, datetime(2026, 1, 2, tzinfo=UTC))
-        if any(segment in ("", ".", "..") for segment in example.split("/")):
-            raise ValueError("a segment of the key would be empty, `.` or `..`")
-        if example.startswith(f"{prefix}{_TEMPORARY}"):
-            raise ValueError(f"keys of objects must not begin with {_TEMPORARY}, where the pieces are")
-        if len(example) > MOST_KEY_BYTES or len(self.piece_key("0" * 32, "0" * 64, 10**9)) > MOST_KEY_BYTES:
+        self.object_key("0" * 64, datetime(2026, 1, 2, tzinfo=UTC), "0" * 64)
+        if len(self.piece_key("0" * 64, "0" * 64, 10**9)) > MOST_KEY_BYTES:
             raise ValueError(f"keys would be longer than {MOST_KEY_BYTES} bytes")
 
-    def object_key(self, upload_id: str, created_at: datetime) -> str:
-        """Of a finished upload."""
-        values = {"id": _checked(_ID, upload_id), "date": f"{created_at.astimezone(UTC):%Y/%m/%d}", "tenant": TENANT}
-        return self._prefix + _PLACEHOLDER.sub(lambda match: values[match[1]], self._template)
+    def object_key(self, upload_id: str, created_at: datetime, tenant: str | None = None) -> str:
+        """Of a finished upload. Of a tenant whose name is no safe segment, its digest is in it.
+
+        Raises:
+            ValueError: the id, which a hook has chosen, makes it a key among the pieces.
+        """
+        values = {
+            "id": _checked(UPLOAD_ID, upload_id),
+            "date": f"{created_at.astimezone(UTC):%Y/%m/%d}",
+            "tenant": _segment(tenant or TENANT),
+        }
+        return self._inside(_PLACEHOLDER.sub(lambda match: values[match[1]], self._template))
+
+    def chosen_key(self, key: str) -> str:
+        """Of an upload whose key a hook has chosen; `key` goes below the prefix.
+
+        Raises:
+            ValueError: it could lead out of the prefix, among the pieces, or is too long.
+        """
+        if not _SAFE.fullmatch(key):
+            raise ValueError("a key holds letters, digits and !_.*'()=/- alone")
+        return self._inside(key)
+
+    def _inside(self, key: str) -> str:
+        whole = self._prefix + key
+        if any(segment in ("", ".", "..") for segment in whole.split("/")):
+            raise ValueError("a segment of the key would be empty, `.` or `..`")
+        if key.startswith(_TEMPORARY):
+            raise ValueError(f"keys of objects must not begin with {_TEMPORARY}, where the pieces are")
+        if len(whole) > MOST_KEY_BYTES:
+            raise ValueError(f"keys would be longer than {MOST_KEY_BYTES} bytes")
+        return whole
 
     def pieces_prefix(self, upload_id: str) -> str:
         """Of all pieces of one upload, and of nothing else."""
-        return f"{self._prefix}{_TEMPORARY}{_checked(_ID, upload_id)}/"
+        return f"{self._prefix}{_TEMPORARY}{_checked(UPLOAD_ID, upload_id)}/"
 
     def piece_key(self, upload_id: str, writer: str, number: int) -> str:
         """Of one piece; no two writers ever write the same."""
@@ -67,6 +95,12 @@ class Keys:
     def probe_key(self, name: str) -> str:
         """Of an object that readiness writes, reads and deletes."""
         return f"{self._prefix}{_TEMPORARY}probe-{_checked(_WRITER, name)}"
+
+
+def _segment(tenant: str) -> str:
+    if _SEGMENT.fullmatch(tenant) and tenant not in (".", ".."):
+        return tenant
+    return f"tenant-{hashlib.sha256(tenant.encode()).hexdigest()[:32]}"
 
 
 def _checked(pattern: re.Pattern[str], text: str) -> str:

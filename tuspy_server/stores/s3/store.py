@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -39,12 +40,14 @@ class S3StoreOptions:
     Attributes:
         plan: how large parts are.
         keys: where everything is.
+        bucket: its name.
         storage_seconds: how long a writer waits for calls that are under way.
         link_seconds: how long a link to an object works.
     """
 
     plan: PartPlan
     keys: Keys
+    bucket: str | None = None
     storage_seconds: float = 300.0
     link_seconds: int = LINK_SECONDS
 
@@ -89,10 +92,32 @@ class S3BlobStore:
             await writer.fence()
         self._shared.cache.clear()
 
-    def place(self, upload_id: str, upload_length: int | None, upload_metadata: str | None) -> Placement:
+    @property
+    def bucket(self) -> str | None:
         """See the port."""
+        return self._options.bucket
+
+    def path(self, upload_id: str) -> Path | None:
+        """See the port."""
+        return None
+
+    def place(
+        self,
+        upload_id: str,
+        upload_length: int | None,
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+        bucket: str | None = None,
+    ) -> Placement:
+        """See the port."""
+        keys = self._options.keys
+        if bucket is not None and bucket != self._options.bucket:
+            raise ValueError("uploads go into the bucket of the settings alone")
+        if key is not None and not self._shared.puts_single:
+            raise ValueError("this store ignores conditions: it takes no keys that a hook chooses")
         return Placement(
-            key=self._options.keys.object_key(upload_id, self._now()),
+            key=keys.object_key(upload_id, self._now(), tenant) if key is None else keys.chosen_key(key),
             part_bytes=self._options.plan.part_bytes_for(upload_length),
         )
 
