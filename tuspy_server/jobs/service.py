@@ -183,7 +183,8 @@ class Jobs:
 
         async def finish(upload: Upload) -> None:
             with suppress(TusError):  # `recover` finishes it
-                finished[upload.id] = await self._uploads.finish_empty(upload)
+                await self._uploads.finish_empty(upload.id)
+                finished[upload.id] = await self._uploads.find(upload.id)
 
         with suppress(TimeoutError):
             async with asyncio.timeout(EMPTY_WAIT_SECONDS):
@@ -214,7 +215,7 @@ class Jobs:
             job = None if upload.job_id is None else await self._store.job(upload.job_id, None)
             if job is None or job[0].cancelled_at is None:
                 with suppress(TusError):  # the next sweep tries again
-                    await self._uploads.finish_empty(upload)
+                    await self._uploads.finish_empty(upload.id)
                 return
         await self._end(upload)
 

@@ -58,8 +58,8 @@ class FileRefused(Exception):
 
 
 def _pair(key: str, value: str) -> str:
-    # A comma or a space would turn one pair into several.
-    if "," in key or " " in key:
+    # A comma, a space or a tab would make another pair of it, or several.
+    if not key or any(letter in ", \t" for letter in key):
         raise InvalidMetadata("every key must be non-empty visible ASCII")
     encoded = base64.b64encode(value.encode()).decode()
     return f"{key} {encoded}" if encoded else key
