@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from tuspy_server.access import Grant, Intent, RequestContext
 from tuspy_server.compose import Parts, Stores, compose
+from tuspy_server.events.blocking import BlockingHooks, Question
 from tuspy_server.events.hooks import AnyHook, Hooks
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.operations import look_at_expired
+from tuspy_server.ports import Creation, Proposal, StoredUpload
 from tuspy_server.protocol.errors import Draining, NotFinished, StoreUnavailable, TusError
 from tuspy_server.settings import Settings
-from tuspy_server.stores.filesystem.store import FilesystemBlobStore
 from tuspy_server.uploads.sweeper import SweepReport
 from tuspy_server.web.answers import refuse
 from tuspy_server.web.site import Site
 
 log = structlog.get_logger("tuspy_server")
+
+AnyPreCreate = TypeVar("AnyPreCreate", bound=Callable[[Proposal], Awaitable[Creation | None] | Creation | None])
+AnyPreFinish = TypeVar("AnyPreFinish", bound=Callable[[StoredUpload], Awaitable[None] | None])
+AnyPreTerminate = TypeVar("AnyPreTerminate", bound=Callable[[Upload, RequestContext], Awaitable[None] | None])
+AnyAuthorize = TypeVar("AnyAuthorize", bound=Callable[[Intent, RequestContext], Awaitable[Grant | bool] | Grant | bool])
 
 
 class TusServer:
@@ -38,6 +46,7 @@ class TusServer:
         """Costs nothing: files are touched by `start`. `stores` replaces those that the settings name."""
         self.settings = settings or Settings()
         self._hooks = Hooks()
+        self._blocking = BlockingHooks(self.settings.hook_seconds)
         self._given_stores = stores
         self._parts: Parts | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -58,6 +67,59 @@ class TusServer:
             ValueError: an unknown event type, or a second hook of the same name.
         """
         return self._hooks.on(*types, name=name, processing=processing)
+
+    def pre_create(self, function: AnyPreCreate) -> AnyPreCreate:
+        """Ask a function before an upload is made: `@tus.pre_create`, above a function of a `Proposal`.
+
+        It is asked before anything is stored and before a byte of the body is read. It returns a `Creation` with what
+        it wants of the upload, or None, or raises `Refused(text, status)`.
+
+        This and the other three: one function each. It may be `async def`, or plain, and then runs in a thread. Where
+        it raises anything but a `TusError`, or takes longer than `settings.hook_seconds`, the answer is 500, and
+        nothing has changed.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        self._blocking.register(Question.PRE_CREATE, function)
+        return function
+
+    def pre_finish(self, function: AnyPreFinish) -> AnyPreFinish:
+        """Ask a function before an upload is finished: `@tus.pre_finish`, above a function of a `StoredUpload`.
+
+        The whole of it is stored and can be read, and nobody has been told yet. Where the function raises `Refused`,
+        the upload fails, its bytes go, and the client gets that answer. It may be asked again for the same upload:
+        after an error of its own, after a crash, or by two servers at once.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        self._blocking.register(Question.PRE_FINISH, function)
+        return function
+
+    def pre_terminate(self, function: AnyPreTerminate) -> AnyPreTerminate:
+        """Ask a function before a client removes an upload: `@tus.pre_terminate`, above a function of an `Upload` and a
+        `RequestContext`. It raises `Refused` where the upload is to stay. `terminate` asks nobody.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        self._blocking.register(Question.PRE_TERMINATE, function)
+        return function
+
+    def authorize(self, function: AnyAuthorize) -> AnyAuthorize:
+        """Ask a function what each request may reach: `@tus.authorize`, above a function of an `Intent` and a
+        `RequestContext`.
+
+        It returns a `Grant` (with the tenant whose uploads it may reach), True for all, or False: then the answer is
+        403, or 404 where the request names an upload or a job. It is asked before anything is looked up and before a
+        byte of a body is read, for every request but OPTIONS and those that carry `settings.api_token`.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        self._blocking.register(Question.AUTHORIZE, function)
+        return function
 
     async def find(self, upload_id: str) -> Upload:
         """The upload as last committed.
@@ -89,7 +151,7 @@ class TusServer:
         """
         blobs = (await self._started()).stores.blobs
         await self.find(upload_id)
-        return blobs.path(upload_id) if isinstance(blobs, FilesystemBlobStore) else None
+        return blobs.path(upload_id)
 
     async def terminate(self, upload_id: str) -> None:
         """Remove an upload and its bytes, as DELETE does.
@@ -141,7 +203,7 @@ class TusServer:
         async with self._starting:
             if self._parts is not None:
                 return
-            parts = compose(self.settings, self._hooks, self._given_stores)
+            parts = compose(self.settings, self._hooks, self._given_stores, blocking=self._blocking)
             await _open(parts.stores)
             loop = asyncio.get_running_loop()
             self._background = [
@@ -211,7 +273,7 @@ class TusServer:
         if self._parts is not None:
             await _check(self._parts.stores)
             return
-        stores = compose(self.settings, self._hooks, self._given_stores).stores
+        stores = compose(self.settings, self._hooks, self._given_stores, blocking=self._blocking).stores
         await _open(stores)
         try:
             await _check(stores)

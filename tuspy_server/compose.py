@@ -7,24 +7,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tuspy_server.clock import SystemClock
+from tuspy_server.events.blocking import BlockingHooks
+from tuspy_server.events.gate import HookGate
 from tuspy_server.events.hooks import Hooks
 from tuspy_server.events.relay import Relay
 from tuspy_server.events.retries import hook_retries
 from tuspy_server.events.wakeup import LocalWakeup
 from tuspy_server.pages import PagePool
-from tuspy_server.ports import Assemblies, BlobStore, Lifetime, Outbox, Peers, UploadStore, Wakeup
+from tuspy_server.ports import Assemblies, BlobStore, Catalogue, JobStore, Lifetime, Outbox, Peers, UploadStore, Wakeup
 from tuspy_server.protocol.policy import Policy
 from tuspy_server.settings import Settings
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
 from tuspy_server.stores.folder_lock import FolderLock
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.stores import PostgresStores
+from tuspy_server.stores.sqlite.catalogue import SqliteCatalogue
 from tuspy_server.stores.sqlite.database import Database
+from tuspy_server.stores.sqlite.jobs import SqliteJobStore
 from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
-from tuspy_server.uploads.means import AppendOptions
 from tuspy_server.uploads.lifecycle import Uploads
+from tuspy_server.uploads.means import AppendOptions
 from tuspy_server.uploads.sweeper import Sweeper
+from tuspy_server.web.authority import Authority
 from tuspy_server.web.cors import Cors
 from tuspy_server.web.endpoint import UploadsEndpoint
 from tuspy_server.web.location import Locations
@@ -73,6 +78,7 @@ class Stores:
         assemblies: where `blobs` works on after the last byte of an upload.
         news: from other processes on the same rows; without it there are none.
         services: what the stores use.
+        jobs, catalogue: of the same rows; without them there is no API.
     """
 
     uploads: UploadStore
@@ -83,6 +89,8 @@ class Stores:
     assemblies: Assemblies | None = None
     news: News | None = None
     services: Sequence[Service] = ()
+    jobs: JobStore | None = None
+    catalogue: Catalogue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +102,7 @@ class Parts:
     sweeper: Sweeper
     relay: Relay
     endpoint: UploadsEndpoint
+    authority: Authority
     metrics: Metrics
 
 
@@ -117,6 +126,8 @@ def pick_stores(settings: Settings) -> Stores:
             blobs=_files(settings, pool),
             pool=pool,
             lock=FolderLock(settings.data),
+            jobs=SqliteJobStore(database, clock),
+            catalogue=SqliteCatalogue(database, clock),
         )
     rows = PostgresStores(postgres_options(settings))
     if settings.s3_bucket is None:
@@ -128,6 +139,8 @@ def pick_stores(settings: Settings) -> Stores:
             lock=FolderLock(settings.data),
             news=rows.notifications,
             services=(rows.notifications,),
+            jobs=rows.jobs,
+            catalogue=rows.jobs,
         )
     client, blobs = _bucket(settings, pool)
     return Stores(
@@ -138,6 +151,8 @@ def pick_stores(settings: Settings) -> Stores:
         assemblies=rows.uploads,
         news=rows.notifications,
         services=(rows.notifications, client),
+        jobs=rows.jobs,
+        catalogue=rows.jobs,
     )
 
 
@@ -231,19 +246,33 @@ def longest_life_seconds(settings: Settings) -> float | None:
     return settings.expires_cap_seconds if settings.expires_seconds else None
 
 
-def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, knows_all_hooks: bool = True) -> Parts:
+def compose(
+    settings: Settings,
+    hooks: Hooks,
+    stores: Stores | None = None,
+    *,
+    blocking: BlockingHooks | None = None,
+    knows_all_hooks: bool = True,
+) -> Parts:
     """Join everything; no I/O.
 
     Args:
         settings: what the operator wants.
         hooks: what the application has registered, and will.
         stores: replace those that the settings pick.
+        blocking: whom the application wants to be asked first.
         knows_all_hooks: False where another process may come with more (a sweep from the command line): events that
             none of `hooks` wants are then kept for them.
     """
     stores = stores or pick_stores(settings)
     wakeup: Wakeup = stores.news or LocalWakeup()
     metrics = Metrics()
+    blocking = blocking or BlockingHooks(settings.hook_seconds)
+    authority = Authority(
+        blocking,
+        api_token=None if settings.api_token is None else settings.api_token.get_secret_value(),
+        api_open=settings.api_open,
+    )
     lifetime = None
     if settings.expires_seconds:
         lifetime = Lifetime(idle_seconds=settings.expires_seconds, cap_seconds=settings.expires_cap_seconds)
@@ -269,6 +298,8 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, k
         assemblies=stores.assemblies,
         peers=stores.news,
         finish_wait_seconds=settings.finish_wait_seconds,
+        gate=HookGate(blocking),
+        job_by_metadata=settings.job_by_metadata,
     )
     return Parts(
         stores=stores,
@@ -280,7 +311,6 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, k
             metrics,
             gone_seconds=settings.gone_seconds,
             event_seconds=settings.event_seconds,
-            events_are_awaited=lambda: bool(hooks.consumers) or not knows_all_hooks,
         ),
         relay=Relay(
             stores.outbox,
@@ -290,10 +320,12 @@ def compose(settings: Settings, hooks: Hooks, stores: Stores | None = None, *, k
         endpoint=UploadsEndpoint(
             uploads,
             stores.blobs,
+            authority=authority,
             locations=Locations.from_settings(settings.public_url, settings.trusted_proxies),
             cors=Cors(settings.cors_origins, settings.cors_credentials),
             metrics=metrics,
             downloads=settings.download,
         ),
+        authority=authority,
         metrics=metrics,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Final, Literal
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from tuspy_server.model import UploadStatus
+from tuspy_server.access import Intent, RequestContext
+from tuspy_server.model import UPLOAD_ID, UploadStatus
 from tuspy_server.ports import BlobStore, BodySource
 from tuspy_server.protocol.core import (
     ALL_METHODS,
@@ -25,7 +25,9 @@ from tuspy_server.protocol.errors import (
     TUS_VERSION,
     BytesMissing,
     ClientDisconnected,
+    JobClosed,
     NotDownloadable,
+    Refused,
     TusError,
     UploadGone,
     UploadNotFound,
@@ -33,12 +35,13 @@ from tuspy_server.protocol.errors import (
 from tuspy_server.protocol.fields import RequestHead
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.web.answers import Answer, refuse
+from tuspy_server.web.authority import Authority
 from tuspy_server.web.body import body_source
 from tuspy_server.web.cors import Cors
 from tuspy_server.web.download import decide_download, link_headers, representation_headers
 from tuspy_server.web.location import Locations
 from tuspy_server.web.metrics import Metrics
-from tuspy_server.web.request_id import new_request_id
+from tuspy_server.web.request_id import identify
 
 log = structlog.get_logger("tuspy_server.web")
 
@@ -49,8 +52,12 @@ CLIENT_LEFT: Final = 499
 """What logs and metrics say where nobody was left to answer; never sent."""
 
 _TUS_RESUMABLE: Final = (b"tus-resumable", TUS_VERSION.encode())
-_UPLOAD_ID: Final = re.compile(r"/([0-9a-f]{32})/?")
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_INTENTS: Final = {
+    "HEAD": Intent.READ,
+    "GET": Intent.READ,
+    "PATCH": Intent.WRITE,
+    "DELETE": Intent.TERMINATE,
+}
 
 
 def route_path(scope: Scope) -> str:
@@ -69,6 +76,7 @@ class UploadsEndpoint:
         uploads: Uploads,
         blobs: BlobStore,
         *,
+        authority: Authority,
         locations: Locations,
         cors: Cors,
         metrics: Metrics,
@@ -77,6 +85,7 @@ class UploadsEndpoint:
         self._uploads = uploads
         self._blobs = blobs
         self._policy = uploads.policy
+        self._authority = authority
         self._locations = locations
         self._cors = cors
         self._metrics = metrics
@@ -86,7 +95,7 @@ class UploadsEndpoint:
         """Serve one HTTP request."""
         started = time.perf_counter()
         self._metrics.request_began()
-        request_id, origin = _identify(scope)
+        request_id, origin = identify(scope)
         status = 500
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -121,10 +130,10 @@ class UploadsEndpoint:
                 return Answer(status=204, headers=self._policy.describe(delivers_trailers=source.delivers_trailers))
             if is_collection:
                 return await self._create(scope, head, source)
-            match = _UPLOAD_ID.fullmatch(path)
-            if match is None:
+            upload_id = path[1:].removesuffix("/")
+            if not UPLOAD_ID.fullmatch(upload_id):
                 raise UploadNotFound
-            return await self._upload(method, match[1], head, source)
+            return await self._upload(method, upload_id, scope, head, source)
         except TusError as error:
             return refuse(error, method)
         except ClientDisconnected:
@@ -135,26 +144,36 @@ class UploadsEndpoint:
 
     async def _create(self, scope: Scope, head: RequestHead, source: BodySource) -> Answer:
         create = decide_create(head, self._policy, delivers_trailers=source.delivers_trailers)
-        upload = await self._uploads.create(create, source)
+        request = await self._authority.grant(Intent.CREATE, scope)
+        try:
+            upload = await self._uploads.create(create, source, request)
+        except JobClosed as error:
+            # Clients send what gets a 409 again, and nothing opens a job again.
+            raise Refused(str(error)) from error
         location = self._locations.location(scope, head, upload.id)
         return Answer(status=201, headers=creation_headers(location, upload, create))
 
-    async def _upload(self, method: str, upload_id: str, head: RequestHead, source: BodySource) -> Answer:
+    async def _upload(self, method: str, upload_id: str, scope: Scope, head: RequestHead, source: BodySource) -> Answer:
+        if method == "GET" and self._downloads == "off":
+            raise NotDownloadable
+        patch = None
+        if method == "PATCH":
+            patch = parse_patch(head, self._policy, delivers_trailers=source.delivers_trailers)
+        request = await self._authority.grant(_INTENTS[method], scope, upload_id=upload_id)
+        if patch is not None:
+            upload = await self._uploads.append(upload_id, patch, source, request.grant)
+            return Answer(status=204, headers=patch_headers(upload))
         match method:
             case "HEAD":
-                return await self._head(upload_id, head)
-            case "PATCH":
-                patch = parse_patch(head, self._policy, delivers_trailers=source.delivers_trailers)
-                upload = await self._uploads.append(upload_id, patch, source)
-                return Answer(status=204, headers=patch_headers(upload))
+                return await self._head(upload_id, head, request)
             case "DELETE":
-                await self._uploads.terminate(upload_id)
+                await self._uploads.terminate(upload_id, request)
                 return Answer(status=204)
             case _:
-                return await self._get(upload_id, head)
+                return await self._get(upload_id, head, request)
 
-    async def _head(self, upload_id: str, head: RequestHead) -> Answer:
-        upload = await self._uploads.look(upload_id)
+    async def _head(self, upload_id: str, head: RequestHead, request: RequestContext) -> Answer:
+        upload = await self._uploads.look(upload_id, request.grant)
         headers = decide_head(upload)
         # Without Tus-Resumable it is a download's client that asks, and it wants the download's headers. Not by an
         # overridden POST: its answer may not announce a body that does not follow.
@@ -164,10 +183,8 @@ class UploadsEndpoint:
             return Answer(status=200, headers=(*headers, *representation_headers(upload), length))
         return Answer(status=200, headers=headers)
 
-    async def _get(self, upload_id: str, head: RequestHead) -> Answer:
-        if self._downloads == "off":
-            raise NotDownloadable
-        upload = await self._uploads.find(upload_id)
+    async def _get(self, upload_id: str, head: RequestHead, request: RequestContext) -> Answer:
+        upload = await self._uploads.find(upload_id, request.grant)
         download = decide_download(head, upload)
         if self._downloads == "redirect" and download.status != NOT_MODIFIED:
             url = await self._blobs.link(upload, link_headers(upload))
@@ -183,16 +200,3 @@ class UploadsEndpoint:
             log.exception("download.bytes_missing", upload_id=upload_id)
             raise UploadGone from error
         return Answer(status=download.status, headers=download.headers, body=first, stream=stream)
-
-
-def _identify(scope: Scope) -> tuple[str, str | None]:
-    """The request's id, taken over from a proxy where it is harmless, and its origin."""
-    request_id, origin = None, None
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            request_id = value.decode("latin-1")
-        elif name == b"origin":
-            origin = value.decode("latin-1")
-    if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-        request_id = new_request_id()
-    return request_id, origin
