@@ -46,8 +46,9 @@ async def test_a_task_that_has_just_failed_is_not_settled(running: Running) -> N
         raise OSError
 
     running.start(fail())
+    await running.until(lambda: running.failure is not None)
     with pytest.raises(StorageFault):
-        await running.until(lambda: running.raise_failure() is not None)
+        running.raise_failure()
     assert failed == [True]
 
 
