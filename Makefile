@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
 HASHED := $(PIP_INSTALL) --require-hashes
 
+# Tests wait more than they compute. Each process has a PostgreSQL and a gateway of its own.
+JOBS ?= 2
+AT_ONCE = $(if $(filter-out 1,$(JOBS)),--numprocesses $(JOBS) --dist worksteal)
+
 NODE_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/*/package.json tests/*/*/package.json))
 NODE_STAMPS := $(NODE_FOLDERS:%=.make/%)
 
@@ -21,11 +25,11 @@ serve: .make/server ## Serve http://127.0.0.1:8080/files/ on ./data (PORT= and D
 serve-s3: .make/trial ## Serve the same on a PostgreSQL and an S3 gateway of its own, in ./data-s3 (PORT= and DATA=)
 	@exec $(BIN)/python -m trial $(if $(PORT),--port '$(PORT)') $(if $(DATA),--data '$(DATA)')
 
-test: .make/test $(NODE_STAMPS) ## Run the tests, but the long ones (ARGS= goes to pytest)
-	$(BIN)/python -m pytest -m "not long and not soak" $(ARGS)
+test: .make/test $(NODE_STAMPS) ## Run the tests, but the long ones (ARGS= goes to pytest, JOBS= at once)
+	$(BIN)/python -m pytest -m "not long and not soak" $(AT_ONCE) $(ARGS)
 
 test-long: .make/test $(NODE_STAMPS) ## Run the long tests alone
-	$(BIN)/python -m pytest -m long $(ARGS)
+	$(BIN)/python -m pytest -m long $(AT_ONCE) $(ARGS)
 
 test-all: test test-long ## Run all tests, the long ones too
 

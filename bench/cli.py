@@ -17,7 +17,7 @@ from bench.book import PARTS, Book
 from bench.measure import Place
 from bench.results import Results
 from bench.s3_shapes import shapes
-from bench.servers import OURS, SINK
+from bench.servers import CEILINGS, OURS
 from bench.services import Postgres
 from bench.shapes import Part, Shape, Size
 from bench.site import Server
@@ -140,7 +140,7 @@ def _show(made: Book, options: argparse.Namespace) -> int:
         for path in report.write(made, options.write):
             print(f"written: {path}")
     refusals = [row for results in made.values() for row in results.refusals]
-    return 1 if any(row.server.startswith(OURS) or row.server == SINK for row in refusals) else 0
+    return 1 if any(row.server.startswith(OURS) or row.server in CEILINGS for row in refusals) else 0
 
 
 def _choose(found: Sequence[Server], names: str | None) -> list[Server]:
@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         "--full", action="store_true", help="the peers too with 8 × 1 GiB at once, and files up to 15 GiB"
     )
     parser.add_argument("--only", type=_parts, metavar="PARTS", help=f"with commas, of {', '.join(PARTS)}; else all")
-    parser.add_argument("--servers", metavar="NAMES", help=f"only these, with commas: {OURS},{SINK},…")
+    parser.add_argument("--servers", metavar="NAMES", help=f"only these, with commas: {OURS},{CEILINGS[0]},…")
     parser.add_argument("--shapes", metavar="NAMES", help="only these shapes or groups: one,small,size,connections,…")
     parser.add_argument("--repeats", type=int, metavar="N", help=f"of each measurement; else {REPEATS}, --quick 1")
     parser.add_argument("--minutes", type=float, default=35, help="begin nothing new after so many (35)")

@@ -16,7 +16,7 @@ import psutil
 from bench.measure import NotOffered, Place, measure
 from bench.results import Refusal, Results
 from bench.s3_servers import OURS_S3
-from bench.servers import OURS, SINK
+from bench.servers import CEILINGS, OURS
 from bench.shapes import GIBIBYTE, MEBIBYTE, Part, Shape
 from bench.site import Server
 from bench.wire import Broken
@@ -75,7 +75,7 @@ def wanted(server: Server, shape: Shape) -> bool:
         return False
     if shape.ours_only and not server.ours:
         return False
-    return shape.group == "shapes" or not (server.variant or server.name == SINK)
+    return shape.group == "shapes" or not (server.variant or server.name in CEILINGS)
 
 
 def _one(results: Results, server: Server, shape: Shape, repeat: int, place: Place, say: Say) -> None:
@@ -132,7 +132,7 @@ def _processor() -> str:
 
 def peers(results: Results) -> list[str]:
     """Names of the servers that are not ours, nor the ceiling."""
-    return [name for name in results.servers if not name.startswith(OURS) and name != SINK]
+    return [name for name in results.servers if not name.startswith(OURS) and name not in CEILINGS]
 
 
 def ours(results: Results) -> list[str]:

@@ -11,7 +11,7 @@ from bench.book import PARTS, Book, shapes_of
 from bench.chart import bars, lines
 from bench.method import ours, peers
 from bench.results import Results
-from bench.servers import SINK
+from bench.servers import CEILINGS
 from bench.shapes import Shape, Unit, amount
 
 PAGE: Final = "performance.md"
@@ -104,7 +104,7 @@ def charts(results: Results, shapes: Sequence[Shape]) -> dict[str, str]:
         series = {
             server: points
             for server in results.servers
-            if server != SINK
+            if server not in CEILINGS
             if (points := _points(results, server, [shape for shape in shapes if shape.group == group], where))
         }
         if series:
@@ -170,7 +170,7 @@ def _left(rows: list[list[str]]) -> str:
 
 def _medians(results: Results, shape: Shape) -> dict[str, float]:
     figures = {name: results.figure(name, shape.name) for name in (*ours(results), *peers(results))}
-    return {name: figure.median for name, figure in figures.items() if figure is not None and name != SINK}
+    return {name: figure.median for name, figure in figures.items() if figure is not None and name not in CEILINGS}
 
 
 def _points(

@@ -31,6 +31,10 @@ TUS_NODE: Final = "@tus/server"
 TUSPYSERVER: Final = "tuspyserver"
 TUSD: Final = "tusd"
 SINK: Final = "sink"
+FLOOR: Final = "sink+write"
+CEILINGS: Final = (SINK, FLOOR)
+"""No servers: what the client can do, and what the kernel's work costs."""
+
 PACKAGES: Final = ("@tus/server", "@tus/file-store", "@tus/s3-store")
 
 
@@ -62,6 +66,7 @@ def makers(tusd: str | None) -> list[Callable[[], Server]]:
         _tus_node,
         _tuspyserver,
         _sink,
+        _floor,
     ]
 
 
@@ -205,6 +210,16 @@ def _sink() -> Server:
         version=f"python {sys.version.split()[0]}",
         note="reads and discards: the client's ceiling, no server",
         command=lambda site: (sys.executable, "-m", "bench.sink", str(site.port)),
+        most_repeats=1,
+    )
+
+
+def _floor() -> Server:
+    return Server(
+        name=FLOOR,
+        version=f"python {sys.version.split()[0]}",
+        note="reads and writes to a file: no protocol, no database, no sync, no second thread; the kernel's part alone",
+        command=lambda site: (sys.executable, "-m", "bench.sink", str(site.port), str(site.data)),
         most_repeats=1,
     )
 

@@ -118,6 +118,7 @@ def test_check_warns_of_what_the_store_cannot_do(pair: Pair, tmp_path: Path, str
     assert "warn  bucket    The store ignores If-None-Match" in result.stdout
 
 
+@pytest.mark.long
 def test_check_holds_the_buckets_rule_against_the_expiry(
     pair: Pair, tmp_path: Path, strict_process: StrictProcess
 ) -> None:
@@ -130,6 +131,7 @@ def test_check_holds_the_buckets_rule_against_the_expiry(
     assert "FAIL  bucket    The bucket's lifecycle aborts unfinished multipart uploads after 14 days" in result.stdout
 
 
+@pytest.mark.long
 def test_check_goes_on_to_the_end_after_trouble(pair: Pair, tmp_path: Path) -> None:
     """No database, and no such bucket: both are found in one run."""
     away = {"TUSPY_DATABASE_URL": f"postgresql://x:{SECRET}@127.0.0.1:1/none", "TUSPY_S3_BUCKET": "no-such-bucket"}
@@ -150,6 +152,7 @@ def test_check_and_health_beside_a_running_server(pair: Pair, node: ProductionSe
 # --- sweep ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_sweep_beside_a_server(
     pair: Pair, make_node: MakeNode, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -193,16 +196,43 @@ def test_the_banner_says_where_the_data_is(pair: Pair, make_node: MakeNode) -> N
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"TUSPY_DATABASE_URL": f"postgresql://x:{SECRET}@127.0.0.1:1/none"}, "127.0.0.1:1 is not available"),
-        ({"TUSPY_DATABASE_URL": "{server}/no_such"}, 'database: database "no_such" does not exist'),
-        ({"TUSPY_DATABASE_URL": "{guarded}"}, 'database: password authentication failed for user "guarded"'),
-        ({"TUSPY_DATABASE_URL": "{server}/postgres?sslmode=what"}, "database: `sslmode` parameter must be"),
-        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials for the bucket were found"),
-        ({"TUSPY_S3_ENDPOINT_URL": "http://127.0.0.1:1"}, "PutObject answered ConnectionFailed"),
-        ({"TUSPY_S3_BUCKET": "no-such-bucket"}, "NoSuchBucket"),
-        ({"AWS_SECRET_ACCESS_KEY": SECRET}, "SignatureDoesNotMatch"),
+        pytest.param(
+            {"TUSPY_DATABASE_URL": f"postgresql://x:{SECRET}@127.0.0.1:1/none"},
+            "127.0.0.1:1 is not available",
+            id="away",
+        ),
+        pytest.param(
+            {"TUSPY_DATABASE_URL": "{server}/no_such"},
+            'database: database "no_such" does not exist',
+            id="no-database",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"TUSPY_DATABASE_URL": "{guarded}"},
+            'database: password authentication failed for user "guarded"',
+            id="password",
+        ),
+        pytest.param(
+            {"TUSPY_DATABASE_URL": "{server}/postgres?sslmode=what"},
+            "database: `sslmode` parameter must be",
+            id="sslmode",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+            "no credentials for the bucket were found",
+            id="no-credentials",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"TUSPY_S3_ENDPOINT_URL": "http://127.0.0.1:1"},
+            "PutObject answered ConnectionFailed",
+            id="no-store",
+            marks=pytest.mark.long,
+        ),
+        pytest.param({"TUSPY_S3_BUCKET": "no-such-bucket"}, "NoSuchBucket", id="no-bucket", marks=pytest.mark.long),
+        pytest.param({"AWS_SECRET_ACCESS_KEY": SECRET}, "SignatureDoesNotMatch", id="wrong-credentials"),
     ],
-    ids=["away", "no-database", "password", "sslmode", "no-credentials", "no-store", "no-bucket", "wrong-credentials"],
 )
 def test_a_start_that_fails_is_one_line(
     pair: Pair,
@@ -233,6 +263,7 @@ def guarded(postgres_server: PostgresServer, pair: Pair) -> str:
     return pair.database_url.replace("postgres@", f"guarded:{SECRET}@")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["serve", "check", "sweep"])
 def test_without_the_extra_the_line_names_it(pair: Pair, tmp_path: Path, command: str) -> None:
     done = subprocess.run(

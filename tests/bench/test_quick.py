@@ -62,6 +62,7 @@ def test_a_bare_upload_is_counted_to_the_byte(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kept"], "its data is gone"
 
 
+@pytest.mark.long
 def test_patches_into_a_filled_table_are_counted(tmp_path: Path) -> None:
     """As many rows as the shape says are there before (goal 8), and the load is the same as without."""
     servers = [server.name for server in find(None)[0] if server.name in (OURS, OURS_S3)]

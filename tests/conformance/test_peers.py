@@ -26,6 +26,7 @@ def of(server: str, results: list[dict[str, Any]]) -> set[str]:
     return set(KNOWN[server]) & {result["id"] for result in results if result["status"] != "skipped"}
 
 
+@pytest.mark.long
 def test_tus_node_server() -> None:
     try:
         with tus_node_server("3600000") as url:
@@ -42,6 +43,7 @@ def test_tus_node_server() -> None:
     assert len(found["results"]) >= 168
 
 
+@pytest.mark.long
 def test_tuspyserver() -> None:
     results = judge_tuspyserver()["results"]
     assert failed(results).keys() == of("tuspyserver", results), failed(results)

@@ -16,7 +16,7 @@ KNOWN: dict[str, str] = {}
 """Cases that may fail on this pair, each with its reason. There are none."""
 
 
-@pytest.fixture(params=["rclone", pytest.param("moto", marks=pytest.mark.long)])
+@pytest.fixture(params=["rclone", "moto"])
 def pair(request: pytest.FixtureRequest, postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Pair]:
     gateway: Gateway = request.getfixturevalue(request.param)
     with strict_pair(postgres_server, gateway, tmp_path) as (made, _):
@@ -35,6 +35,7 @@ def failures(pair: Pair, monkeypatch: pytest.MonkeyPatch, *arguments: str, flags
     return set(failed)
 
 
+@pytest.mark.long
 def test_with_its_defaults(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     unexpected = failures(pair, monkeypatch) - KNOWN.keys()
     if unexpected:

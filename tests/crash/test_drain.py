@@ -139,6 +139,7 @@ def test_a_second_signal_changes_nothing(make_server: MakeServer) -> None:
     assert upload.head() == SENT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stall", ["task", "thread"])
 def test_a_hook_that_never_returns_does_not_hold_the_exit(make_server: MakeServer, tmp_path: Path, stall: str) -> None:
     """C11 (I6, I12): its event is delivered by the next start."""
@@ -154,6 +155,7 @@ def test_a_hook_that_never_returns_does_not_hold_the_exit(make_server: MakeServe
     assert {key: len(ids) for key, ids in finished_event_ids(events).items()} == {upload.id: 1}
 
 
+@pytest.mark.long
 def test_a_disk_that_hangs_does_not_hold_the_exit(make_server: MakeServer) -> None:
     """C11 (I1, I3): past its limit the process ends all the same, and what was shown before is kept."""
     server = make_server(program=FAILPOINT_SERVER, drain_seconds=1).start(**{HANG_VARIABLE: "2"})

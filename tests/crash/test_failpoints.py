@@ -67,6 +67,11 @@ def terminate(upload: TusUpload) -> None:
     assert upload.delete() in (204, 410)
 
 
+def short_or_long(failpoint: str) -> object:
+    """Of each step one side is for `make test`: after it is done, and before anybody is told."""
+    return pytest.param(failpoint, marks=[] if ":after:" in failpoint else [pytest.mark.long])
+
+
 def files_of_live_rows(server: ServerProcess) -> set[str]:
     path = server.data / "tuspy.sqlite3"
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
@@ -75,7 +80,7 @@ def files_of_live_rows(server: ServerProcess) -> set[str]:
         }
 
 
-@pytest.mark.parametrize("failpoint", [*EVERY_STEP, *LATER_CALLS])
+@pytest.mark.parametrize("failpoint", [short_or_long(step) for step in (*EVERY_STEP, *LATER_CALLS)])
 def test_a_kill_at_any_step_loses_nothing(make_server: MakeServer, tmp_path: Path, failpoint: str) -> None:
     """C02, C03, C06, C07, C12, D03 (I1, I2, I3, I6, I7, I8)."""
     events = tmp_path / "events"
@@ -104,7 +109,9 @@ def test_a_kill_at_any_step_loses_nothing(make_server: MakeServer, tmp_path: Pat
     wait_for(lambda: server.files <= files_of_live_rows(server), "no file without a live row")
 
 
-@pytest.mark.parametrize("failpoint", [f"{step}:{side}:1" for step in STEPS_OF_A_SWEEP for side in ("before", "after")])
+@pytest.mark.parametrize(
+    "failpoint", [short_or_long(f"{step}:{side}:1") for step in STEPS_OF_A_SWEEP for side in ("before", "after")]
+)
 def test_a_sweep_that_is_killed_is_done_by_the_next(make_server: MakeServer, failpoint: str) -> None:
     """C12 (I8): an expired upload leaves no file, wherever its sweep was killed."""
     server = make_server(

@@ -108,6 +108,7 @@ def test_an_upload_moves_with_every_request(parent: ProductionServer) -> None:
     assert sha256(upload.download()) == sha256(CONTENT)
 
 
+@pytest.mark.long
 def test_head_at_another_worker_shows_what_a_running_patch_has_brought(parent: ProductionServer) -> None:
     """I4, I12: asked through PostgreSQL, the writer commits what it holds."""
     one, other = workers_of(parent)
@@ -163,6 +164,7 @@ def test_sigterm_drains_every_worker(parent: ProductionServer) -> None:
         assert sha256(upload.download()) == sha256(CONTENT)
 
 
+@pytest.mark.long
 def test_a_killed_parent_takes_its_workers_with_it(parent: ProductionServer) -> None:
     """Nobody else would end them, and the port would stay taken."""
     workers = workers_of(parent)
@@ -172,12 +174,14 @@ def test_a_killed_parent_takes_its_workers_with_it(parent: ProductionServer) -> 
     assert {worker.pid for worker in workers_of(parent)}.isdisjoint(worker.pid for worker in workers)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_workers_without_work_end_at_once(parent: ProductionServer, number: signal.Signals) -> None:
     parent._signal(number)
     assert parent.wait_exit() == 0
 
 
+@pytest.mark.long
 def test_a_start_that_fails_is_one_line(pair: Pair, tmp_path: Path) -> None:
     """A worker says why, the parent tells it, and none is left behind."""
     variables = {"TUSPY_DATABASE_URL": "postgresql://x:hush@127.0.0.1:1/none", **pair.variables}

@@ -54,7 +54,6 @@ LATER_STEPS: Final = [
     "writer.finish:after:2",
     "s3.put_object:after:2",
     "s3.create_multipart:before:2",
-    "s3.create_multipart:after:2",
     "s3.upload_part:before:2",
     "s3.upload_part:after:2",
     "s3.copy_part:after:2",
@@ -65,8 +64,6 @@ IN_SHORT: Final = {
     "blobs.assemble:after:1",
     "s3.create_multipart:after:2",
     "s3.complete_multipart:after:1",
-    "s3.put_object:after:1",
-    "uploads.end:after:1",
 }
 TWICE: Final = [
     ("uploads.complete:after:1", "uploads.adopt:after:1"),

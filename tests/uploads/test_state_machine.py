@@ -58,21 +58,21 @@ def run(machine: type[UploadsMachine], examples: int, steps: int) -> None:
 
 def test_the_invariants_hold_in_memory() -> None:
     """I1 to I8 and I12; faults C01 to C07, C10, C11, K01 to K04, N01 to N04."""
-    run(UploadsMachine, examples=1500, steps=40)
+    run(UploadsMachine, examples=500, steps=40)
 
 
 def test_the_invariants_hold_on_sqlite_and_files() -> None:
     """The same, with the adapters that are served."""
-    run(DiskMachine, examples=100, steps=30)
+    run(DiskMachine, examples=50, steps=30)
 
 
 def test_the_invariants_hold_on_a_bucket() -> None:
     """The same, with two processes; faults K05 to K08, S01, S02, S05 to S08."""
-    run(BucketMachine, examples=250, steps=40)
+    run(BucketMachine, examples=150, steps=40)
 
 
 def test_the_invariants_hold_on_a_lax_bucket() -> None:
-    run(LaxBucketMachine, examples=80, steps=40)
+    run(LaxBucketMachine, examples=50, steps=40)
 
 
 @pytest.mark.long

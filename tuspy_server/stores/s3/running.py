@@ -33,8 +33,10 @@ class Running:
         self._waiters: list[asyncio.Future[None]] = []
 
     def __bool__(self) -> bool:
-        """Whether anything is under way."""
-        return bool(self._tasks)
+        """Whether anything is under way, or has failed in a way that is not recorded yet."""
+        # A task that has ended well is still here until the loop comes round: whoever was woken by another one's end
+        # must not take it for a call of unknown outcome, or the finished upload is cleaned up by listing.
+        return any(not task.done() or task.cancelled() or task.exception() is not None for task in self._tasks)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begin a task."""
@@ -79,7 +81,7 @@ class Running:
 
     def cancel(self) -> set[asyncio.Task[None]]:
         """Break off what is under way."""
-        self.was_cut_off = self.was_cut_off or bool(self._tasks)
+        self.was_cut_off = self.was_cut_off or bool(self)
         for task in self._tasks:
             task.cancel()
         return set(self._tasks)
