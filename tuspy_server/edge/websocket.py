@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket class, with what it lacks: bounds on what a client can make it keep, and no secrets in its log."""
+"""uvicorn's WebSocket class, with what it lacks: bounds on what a client makes it keep, and no secrets in its log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EdgeWebSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it
+        super().connection_made(transport)
         self._unread = Unread(self.loop, cast("asyncio.Transport", transport), EdgeOptions().unread_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
