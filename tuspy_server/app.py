@@ -19,10 +19,12 @@ from tuspy_server.events.hooks import AnyHook, Hooks
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.operations import look_at_expired
 from tuspy_server.ports import Creation, Proposal, StoredUpload
-from tuspy_server.protocol.errors import Draining, NotFinished, StoreUnavailable, TusError
+from tuspy_server.protocol.errors import Draining, NotFinished, NotFound, StoreUnavailable, TusError
 from tuspy_server.settings import Settings
 from tuspy_server.uploads.sweeper import SweepReport
 from tuspy_server.web.answers import refuse
+from tuspy_server.web.api.endpoint import PREFIXES
+from tuspy_server.web.api.problems import problem
 from tuspy_server.web.site import Site
 
 log = structlog.get_logger("tuspy_server")
@@ -181,7 +183,27 @@ class TusServer:
     @cached_property
     def app(self) -> Site:
         """The whole site: the uploads at `settings.path`, `/livez`, `/readyz`, `/metrics`; it runs the lifespan."""
-        return Site(self.settings.path, self, check=self.check, metrics=self.render_metrics, lifespan=self.lifespan)
+        return Site(
+            self.settings.path,
+            self,
+            check=self.check,
+            metrics=self.render_metrics,
+            lifespan=self.lifespan,
+            sections=dict.fromkeys(PREFIXES, self._serve_api),
+        )
+
+    async def _serve_api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            api = (await self._started()).api
+            if api is None:
+                raise NotFound
+        except Exception as error:  # as for the uploads
+            if not isinstance(error, TusError):
+                log.exception("server.start.failed")
+            reason = error if isinstance(error, TusError) else StoreUnavailable()
+            await problem(reason, scope["method"]).send(send, receive)
+            return
+        await api(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
@@ -227,7 +249,10 @@ class TusServer:
             self._stopped = True
             if parts is None:
                 return
-            await parts.uploads.close(self.settings.drain_seconds)
+            closing = [parts.uploads.close(self.settings.drain_seconds)]
+            if parts.jobs is not None:
+                closing.append(parts.jobs.close(self.settings.drain_seconds))
+            await asyncio.gather(*closing)
             for task in self._background:
                 task.cancel()
             for task in self._background:
@@ -257,7 +282,7 @@ class TusServer:
             return await (self._parts.sweeper.due() if dry_run else self._parts.sweeper.sweep())
         if dry_run:
             return SweepReport(expired=await look_at_expired(self.settings), cleaned=0, purged=0)
-        parts = compose(self.settings, self._hooks, self._given_stores, knows_all_hooks=False)
+        parts = compose(self.settings, self._hooks, self._given_stores)
         await _open(parts.stores)
         try:
             return await parts.sweeper.sweep()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tuspy_server.clock import SystemClock
@@ -13,22 +14,24 @@ from tuspy_server.events.hooks import Hooks
 from tuspy_server.events.relay import Relay
 from tuspy_server.events.retries import hook_retries
 from tuspy_server.events.wakeup import LocalWakeup
+from tuspy_server.jobs.service import Jobs
 from tuspy_server.pages import PagePool
-from tuspy_server.ports import Assemblies, BlobStore, Catalogue, JobStore, Lifetime, Outbox, Peers, UploadStore, Wakeup
+from tuspy_server.ports import Assemblies, BlobStore, Lifetime, Outbox, Peers, UploadStore, Wakeup
 from tuspy_server.protocol.policy import Policy
-from tuspy_server.settings import Settings
+from tuspy_server.settings import DAY_SECONDS, Settings
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
 from tuspy_server.stores.folder_lock import FolderLock
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.stores import PostgresStores
-from tuspy_server.stores.sqlite.catalogue import SqliteCatalogue
 from tuspy_server.stores.sqlite.database import Database
-from tuspy_server.stores.sqlite.jobs import SqliteJobStore
+from tuspy_server.stores.sqlite.jobs import SqliteJobs
 from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.uploads.means import AppendOptions
-from tuspy_server.uploads.sweeper import Sweeper
+from tuspy_server.uploads.sweeper import Chore, Sweeper
+from tuspy_server.web.api.api import ApiOptions, ApiParts, Batches, make_api
+from tuspy_server.web.api.endpoint import ApiEndpoint
 from tuspy_server.web.authority import Authority
 from tuspy_server.web.cors import Cors
 from tuspy_server.web.endpoint import UploadsEndpoint
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 DATABASE_NAME: Final = "tuspy.sqlite3"
 FILES_NAME: Final = "files"
+FORGET_SECONDS: Final = 30 * DAY_SECONDS
+"""Without a word of a consumer, before what would wait for it is given up."""
 ATTEMPTS: Final = 5
 """Of one call to the bucket, within its deadline."""
 
@@ -78,7 +83,7 @@ class Stores:
         assemblies: where `blobs` works on after the last byte of an upload.
         news: from other processes on the same rows; without it there are none.
         services: what the stores use.
-        jobs, catalogue: of the same rows; without them there is no API.
+        jobs: on the same rows; without them there is no API.
     """
 
     uploads: UploadStore
@@ -89,8 +94,7 @@ class Stores:
     assemblies: Assemblies | None = None
     news: News | None = None
     services: Sequence[Service] = ()
-    jobs: JobStore | None = None
-    catalogue: Catalogue | None = None
+    jobs: Batches | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +108,8 @@ class Parts:
     endpoint: UploadsEndpoint
     authority: Authority
     metrics: Metrics
+    jobs: Jobs | None = None
+    api: ApiEndpoint | None = None
 
 
 def pick_stores(settings: Settings) -> Stores:
@@ -126,8 +132,7 @@ def pick_stores(settings: Settings) -> Stores:
             blobs=_files(settings, pool),
             pool=pool,
             lock=FolderLock(settings.data),
-            jobs=SqliteJobStore(database, clock),
-            catalogue=SqliteCatalogue(database, clock),
+            jobs=SqliteJobs(database, clock),
         )
     rows = PostgresStores(postgres_options(settings))
     if settings.s3_bucket is None:
@@ -140,7 +145,6 @@ def pick_stores(settings: Settings) -> Stores:
             news=rows.notifications,
             services=(rows.notifications,),
             jobs=rows.jobs,
-            catalogue=rows.jobs,
         )
     client, blobs = _bucket(settings, pool)
     return Stores(
@@ -152,7 +156,6 @@ def pick_stores(settings: Settings) -> Stores:
         news=rows.notifications,
         services=(rows.notifications, client),
         jobs=rows.jobs,
-        catalogue=rows.jobs,
     )
 
 
@@ -252,7 +255,6 @@ def compose(
     stores: Stores | None = None,
     *,
     blocking: BlockingHooks | None = None,
-    knows_all_hooks: bool = True,
 ) -> Parts:
     """Join everything; no I/O.
 
@@ -261,8 +263,6 @@ def compose(
         hooks: what the application has registered, and will.
         stores: replace those that the settings pick.
         blocking: whom the application wants to be asked first.
-        knows_all_hooks: False where another process may come with more (a sweep from the command line): events that
-            none of `hooks` wants are then kept for them.
     """
     stores = stores or pick_stores(settings)
     wakeup: Wakeup = stores.news or LocalWakeup()
@@ -273,6 +273,9 @@ def compose(
         api_token=None if settings.api_token is None else settings.api_token.get_secret_value(),
         api_open=settings.api_open,
     )
+    gate = HookGate(blocking)
+    locations = Locations.from_settings(settings.public_url, settings.trusted_proxies)
+    cors = Cors(settings.cors_origins, settings.cors_credentials)
     lifetime = None
     if settings.expires_seconds:
         lifetime = Lifetime(idle_seconds=settings.expires_seconds, cap_seconds=settings.expires_cap_seconds)
@@ -298,12 +301,42 @@ def compose(
         assemblies=stores.assemblies,
         peers=stores.news,
         finish_wait_seconds=settings.finish_wait_seconds,
-        gate=HookGate(blocking),
+        gate=gate,
         job_by_metadata=settings.job_by_metadata,
     )
+    jobs, api = None, None
+    chores: list[Chore] = []
+    if stores.jobs is not None:
+        jobs = Jobs(
+            store=stores.jobs,
+            uploads=uploads,
+            gate=gate,
+            wakeup=wakeup,
+            most_files=settings.job_most_files,
+            end_seconds=settings.storage_seconds,
+        )
+        chores = [jobs.recover, partial(jobs.purge, settings.job_seconds)]
+        api = make_api(
+            ApiParts(
+                jobs=jobs,
+                store=stores.jobs,
+                uploads=stores.uploads,
+                authority=authority,
+                locations=locations,
+                cors=cors,
+                metrics=metrics,
+            ),
+            ApiOptions(
+                path=settings.path,
+                max_header_bytes=settings.max_header_bytes,
+                body_idle_seconds=settings.body_idle_seconds,
+            ),
+        )
     return Parts(
         stores=stores,
         uploads=uploads,
+        jobs=jobs,
+        api=api,
         sweeper=Sweeper(
             uploads,
             stores.uploads,
@@ -311,6 +344,7 @@ def compose(
             metrics,
             gone_seconds=settings.gone_seconds,
             event_seconds=settings.event_seconds,
+            chores=(*chores, partial(stores.outbox.forget_consumers, FORGET_SECONDS)),
         ),
         relay=Relay(
             stores.outbox,
@@ -321,8 +355,8 @@ def compose(
             uploads,
             stores.blobs,
             authority=authority,
-            locations=Locations.from_settings(settings.public_url, settings.trusted_proxies),
-            cors=Cors(settings.cors_origins, settings.cors_credentials),
+            locations=locations,
+            cors=cors,
             metrics=metrics,
             downloads=settings.download,
         ),

@@ -24,7 +24,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 @given(
-    time=st.integers(0, 10**16).map(lambda microseconds: EPOCH + timedelta(microseconds=microseconds)),
+    time=st.integers(0, 4 * 10**15).map(lambda microseconds: EPOCH + timedelta(microseconds=microseconds)),
     of_id=st.text("abcXYZ019_-", min_size=1, max_size=64),
 )
 def test_a_page_goes_on_where_it_ended(time: datetime, of_id: str) -> None:
@@ -57,7 +57,7 @@ def test_instants(text: str, expected: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "2026-01-02", "2026-01-02T03:04:05", "0001-01-01T00:00:00+23:00", "\u0661"]
+    "text", ["", "now", "2026-01-02", "2026-01-02T03:04:05", "0001-01-01T00:00:00+23", "\u0661"]
 )
 def test_no_instants(text: str) -> None:
     with pytest.raises(InvalidParameter):

@@ -13,7 +13,7 @@ from tests.uploads.gates import Gates
 from tests.uploads.stepping import SteppedLoop, owner_of_tasks
 from tests.uploads.worlds import World
 from tuspy_server.events.wakeup import LocalWakeup
-from tuspy_server.ports import Lifetime
+from tuspy_server.ports import Gate, Lifetime
 from tuspy_server.protocol.policy import Policy
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.uploads.means import AppendOptions
@@ -40,7 +40,7 @@ OPTIONS: Final = AppendOptions(
 class Node:
     """`Uploads` and `Sweeper` as `compose` joins them."""
 
-    def __init__(self, loop: SteppedLoop, world: World, witness: Witness) -> None:
+    def __init__(self, loop: SteppedLoop, world: World, witness: Witness, gate: Gate | None = None) -> None:
         self._loop = loop
         self.gates = Gates(loop)
         self.is_still = False
@@ -62,6 +62,7 @@ class Node:
             observer=observer,
             assemblies=assemblies,
             peers=seat.peers,
+            gate=gate,
         )
         self.sweeper = Sweeper(
             self.uploads,
@@ -70,7 +71,6 @@ class Node:
             observer,
             gone_seconds=YEARS,
             event_seconds=YEARS,
-            events_are_awaited=lambda: True,
         )
 
     def run(self, work: Callable[[], Result]) -> Result:

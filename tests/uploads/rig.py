@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from tests.contracts.rig import ManualClock
+from tests.uploads.asked import Asked
 from tests.uploads.bodies import ScriptedBody
 from tests.uploads.gated import GatedBlobStore, GatedUploadStore
 from tests.uploads.gates import Gate, Gates, Trap, When
@@ -64,6 +65,8 @@ class LifecycleRig:
         head_seconds: float = 10,
         lifetime: Lifetime | None = None,
         checksum_max_bytes: int = 100,
+        gate: Asked | None = None,
+        finish_wait_seconds: float = 25,
     ) -> None:
         self.clock = ManualClock()
         self.rows = MemoryUploadStore(self.clock)
@@ -90,6 +93,9 @@ class LifecycleRig:
             ),
             head_wait_seconds=head_seconds,
             observer=observer,
+            gate=gate,
+            job_by_metadata=True,
+            finish_wait_seconds=finish_wait_seconds,
         )
         self.sweeper = Sweeper(
             self.uploads,
@@ -98,7 +104,6 @@ class LifecycleRig:
             observer,
             gone_seconds=YEARS,
             event_seconds=YEARS,
-            events_are_awaited=lambda: True,
         )
         self._tasks: list[asyncio.Task[Any]] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -15,7 +15,7 @@ from tuspy_server.ports import Lifetime
 from tuspy_server.protocol.errors import StorageFault, StoreUnavailable, UploadGone
 from tuspy_server.uploads import sweeper
 from tuspy_server.uploads.observer import NullObserver
-from tuspy_server.uploads.sweeper import Sweeper
+from tuspy_server.uploads.sweeper import Chore, Sweeper
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def rig() -> AsyncIterator[LifecycleRig]:
     await rig.close()
 
 
-def sweeper_of(rig: LifecycleRig, *, events_are_awaited: bool = True) -> Sweeper:
+def sweeper_of(rig: LifecycleRig, *, chores: Sequence[Chore] = ()) -> Sweeper:
     return Sweeper(
         rig.uploads,
         rig.rows,
@@ -33,7 +33,7 @@ def sweeper_of(rig: LifecycleRig, *, events_are_awaited: bool = True) -> Sweeper
         NullObserver(),
         gone_seconds=1000,
         event_seconds=5000,
-        events_are_awaited=lambda: events_are_awaited,
+        chores=chores,
     )
 
 
@@ -153,14 +153,24 @@ async def test_gone_uploads_answer_410_until_their_rows_are_purged(rig: Lifecycl
     assert await rig.rows.get(upload.id) is None
 
 
-async def test_events_that_somebody_may_come_for_are_kept(rig: LifecycleRig) -> None:
+async def test_events_that_nobody_has_numbered_are_kept(rig: LifecycleRig) -> None:
     """I6."""
-    upload = await rig.create(0)
+    await rig.create(0)
     rig.clock.advance(10_000)
     await sweeper_of(rig).sweep()
     assert len(rig.rows._log.events) == 2
-    assert (await sweeper_of(rig, events_are_awaited=False).sweep()).purged == 2
-    assert (await rig.row(upload)).status is UploadStatus.FINISHED
+
+
+async def test_a_chore_that_fails_holds_up_no_other(rig: LifecycleRig) -> None:
+    """I12."""
+
+    async def failing() -> int:
+        raise StoreUnavailable
+
+    async def deleting() -> int:
+        return 7
+
+    assert (await sweeper_of(rig, chores=[failing, deleting, failing]).sweep()).purged == 7
 
 
 async def test_a_look_at_what_is_due_changes_nothing(rig: LifecycleRig) -> None:

@@ -42,6 +42,7 @@ EMPTY_WAIT_SECONDS: Final = 5.0
 """How long the maker of a job waits for its files without bytes to be finished; they are finished in any case."""
 
 PAGE: Final = 1000
+PURGE_BATCH: Final = 100
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -130,10 +131,19 @@ class Jobs:
         await self._to_the_end(self._cancel(job_id, job.tenant))
         return await self.look(job_id, request)
 
-    async def recover(self) -> None:
-        """Bring to their end the files that a crash has left: of cancelled jobs, and those without bytes."""
+    async def recover(self) -> int:
+        """Bring to their end the files that a crash has left: of cancelled jobs, and those without bytes. Deletes no
+        rows: 0."""
         left = await self._store.left_files(PAGE)
         await _each(left, self._bring_to_end)
+        return 0
+
+    async def purge(self, ended_seconds: float) -> int:
+        """Forget jobs whose files have all ended, this long after they were made. Returns how many."""
+        purged = 0
+        while batch := await self._store.purge_jobs(ended_seconds=ended_seconds, limit=PURGE_BATCH):
+            purged += batch
+        return purged
 
     async def close(self, deadline_seconds: float) -> None:
         """Await what has begun. The rest is for `recover`."""

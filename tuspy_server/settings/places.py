@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from tuspy_server.settings.kinds import ENVIRONMENT_PREFIX, Texts
 
-SITE_PATHS: Final = frozenset({"livez", "readyz", "metrics", "events", "ws"})
+SITE_PATHS: Final = frozenset({"livez", "readyz", "metrics", "events", "ws", "api", "commands", "queries"})
 """First segments that the site uses itself."""
 
 JSON_FIELDS: Final = frozenset({"webhooks"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,14 @@ import structlog
 
 from tuspy_server.model import EventType, Upload
 from tuspy_server.ports import UploadStore, Wakeup
+from tuspy_server.protocol.errors import TryLater
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.uploads.observer import Observer
 
 log = structlog.get_logger("tuspy_server.uploads")
+
+Chore = Callable[[], Awaitable[int]]
+"""Work for a pass; returns how many old rows it has deleted."""
 
 BATCH: Final = 500
 """Rows a statement: bounds how long the database is held."""
@@ -48,16 +52,16 @@ class Sweeper:
         *,
         gone_seconds: float,
         event_seconds: float,
-        events_are_awaited: Callable[[], bool],
+        chores: Sequence[Chore] = (),
     ) -> None:
-        """`events_are_awaited`: whether anybody will come for events that have not been handed on yet."""
+        """`chores`: what else each pass is to do."""
         self._uploads = uploads
         self._store = store
         self._wakeup = wakeup
         self._observer = observer
         self._gone_seconds = gone_seconds
         self._event_seconds = event_seconds
-        self._events_are_awaited = events_are_awaited
+        self._chores = tuple(chores)
 
     async def run(self, interval_seconds: float) -> None:
         """Sweep until cancelled. Trouble is logged, and met again by the next pass."""
@@ -129,4 +133,9 @@ class Sweeper:
             limit=BATCH,
         ):
             purged += batch
+        for chore in self._chores:
+            try:
+                purged += await chore()
+            except TryLater as error:  # the next pass meets it again, and the other chores are not held up
+                log.warning("sweep.chore.failed", reason=type(error).__name__)
         return purged

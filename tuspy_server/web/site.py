@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -32,10 +32,13 @@ class Site:
         check: Callable[[], Awaitable[None]],
         metrics: Callable[[], Awaitable[bytes]],
         lifespan: Callable[[object], AbstractAsyncContextManager[None]],
+        sections: Mapping[str, ASGIApp] | None = None,
     ) -> None:
-        """`path` begins and ends with a slash. `check` raises where the server is not ready."""
+        """`path` begins and ends with a slash. `check` raises where the server is not ready. `sections`: apps by the
+        first segment of their paths, which they see whole."""
         self._mount = path.rstrip("/")
         self._uploads = uploads
+        self._sections = dict(sections or {})
         self._check = check
         self._checking = asyncio.Lock()
         self._checked_at = -math.inf
@@ -61,6 +64,10 @@ class Site:
             below = path[len(root) :] if root and path.startswith(root) else path
             if below == self._mount or below.startswith(f"{self._mount}/"):
                 await self._uploads({**scope, "root_path": root + self._mount}, receive, send)
+                return
+            section = self._sections.get(below.split("/", 2)[1] if below[:1] == "/" else "")
+            if section is not None:
+                await section(scope, receive, send)
                 return
         await self._routes(scope, receive, send)
 

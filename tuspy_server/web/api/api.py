@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from pydantic import BaseModel, RootModel
 
@@ -43,14 +44,17 @@ class ApiOptions:
     body_idle_seconds: float
 
 
+class Batches(JobStore, Catalogue, Protocol):
+    """Jobs, and questions about many uploads."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiParts:
     """What the API is put together from. `heard`: told what clients say of their progress."""
 
     jobs: Jobs
-    job_store: JobStore
+    store: Batches
     uploads: UploadStore
-    catalogue: Catalogue
     authority: Authority
     locations: Locations
     cors: Cors
@@ -62,8 +66,8 @@ def make_api(parts: ApiParts, options: ApiOptions) -> ApiEndpoint:
     """ASGI app of `/api`, `/commands` and `/queries`."""
     addresses = Addresses(parts.locations, options.path)
     reader = BodyReader(most_files=parts.jobs.most_files, idle_seconds=options.body_idle_seconds)
-    jobs = JobRoutes(parts.jobs, parts.job_store, parts.authority, addresses, reader)
-    uploads = UploadRoutes(parts.uploads, parts.catalogue, parts.authority, addresses, reader, parts.heard)
+    jobs = JobRoutes(parts.jobs, parts.store, parts.authority, addresses, reader)
+    uploads = UploadRoutes(parts.uploads, parts.store, parts.authority, addresses, reader, parts.heard)
     routes = (*jobs.routes(), *uploads.routes())
     description = _DescriptionRoute(routes)
     return ApiEndpoint(
