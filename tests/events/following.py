@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.contracts.rig import ManualClock
-from tests.contracts.rows import create, draft, finish, new_id, terminate
+from tests.contracts.rows import commit, create, draft, new_id, terminate
 from tests.stores.sqlite.rigs import SqliteRig
 from tuspy_server.events.cloudevents import Cursor
 from tuspy_server.events.feed import Feed
 from tuspy_server.events.hub import Hub
 from tuspy_server.events.subscription import Gap, Interest, Item, Live, Subscription
 from tuspy_server.model import Event, EventType, Upload
-from tuspy_server.ports import EventFilter, NewUpload, Progress
+from tuspy_server.ports import EventDraft, EventFilter, NewUpload, Progress
 from tuspy_server.protocol.errors import StoreUnavailable
 
 EVERYTHING = Interest()
@@ -132,10 +133,15 @@ class FeedRig:
             tenant=tenant,
             job_id=job_id,
         )
-        return await self.store.uploads.create(new, draft(EventType.CREATED, new.id))
+        return await self.store.uploads.create(new, self._draft(EventType.CREATED, new))
 
     async def finish(self, upload: Upload) -> None:
-        assert await finish(self.store.uploads, upload, 10) is not None
+        done = commit(upload, 10, length=10, release=True)
+        assert await self.store.uploads.finish(done, self._draft(EventType.FINISHED, upload)) is not None
+
+    @staticmethod
+    def _draft(kind: EventType, about: Upload | NewUpload) -> EventDraft:
+        return replace(draft(kind, about.id), tenant=about.tenant, job_id=about.job_id)
 
     async def terminate(self, upload: Upload) -> None:
         await terminate(self.store.uploads, upload)

@@ -198,7 +198,9 @@ async def test_a_log_that_is_restored_under_its_readers(rig: FeedRig, monkeypatc
 
 async def test_a_database_that_is_away_holds_up_and_loses_nothing(rig: FeedRig) -> None:
     """I12: the next wake goes on."""
-    reader = await rig.reader().open()
+    reader = await rig.reader().open(BEGINNING)
+    await rig.create()
+    await rig.advance()
     await rig.create()
     await rig.number()
     rig.log.is_away = True
