@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.contracts.rows import create
-from tests.events.rig import RelayRig, Seen
+from tests.events.rig import RelayRig, Seen, eventually
 from tests.uploads.rig import until
-from tuspy_server.events import relay
-from tuspy_server.model import Event, EventType, event_id
-from tuspy_server.ports import Delivery
+from tuspy_server.events import relay, settling
+from tuspy_server.events.hooks import AT_ONCE
+from tuspy_server.events.recipients import Recipient, RecipientGone
+from tuspy_server.events.retries import webhook_retries
+from tuspy_server.model import Event, EventType, Processing, event_id
+from tuspy_server.ports import Consumer, Delivery, DeliveryStatus
 from tuspy_server.protocol.errors import StoreUnavailable
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[RelayRig]:
-    rig = RelayRig()
+async def rig(tmp_path: Path) -> AsyncIterator[RelayRig]:
+    rig = RelayRig(tmp_path)
+    await rig.open()
     yield rig
-    await rig.stop()
+    await rig.close()
 
 
 async def test_each_event_reaches_each_hook_that_wants_it(rig: RelayRig) -> None:
     """I6."""
     everything, finishes = Seen(), Seen()
-    rig.hooks.on(name="all")(_recorder(everything))
-    rig.hooks.on("upload.finished", name="finishes")(_recorder(finishes))
+    rig.hooks.on(name="all")(everything)
+    rig.hooks.on("upload.finished", name="finishes")(finishes)
     await rig.start()
     uploads = [await rig.finished() for _ in range(30)]
     await rig.settled()
@@ -46,13 +51,13 @@ async def test_events_of_one_upload_come_in_their_order_though_one_fails_at_firs
             raise failures.pop()
         seen.append(event)
 
-    upload = await create(rig.store)
-    await rig.terminate(upload)
     await rig.start()
+    upload = await rig.create()
+    await rig.terminate(upload)
     await until(lambda: len(failures) == 1)
     for left in (1, 0):
         await until(lambda left=left: len(failures) == left)  # type: ignore[misc]
-        await asyncio.sleep(0)
+        await eventually(lambda: _due_later(rig))
         rig.pass_time(10)
     await rig.settled()
     assert seen.types == ["upload.created", "upload.terminated"]
@@ -71,20 +76,23 @@ async def test_a_failing_hook_is_called_again_later_and_later_and_then_given_up(
     await rig.start()
     upload = await rig.create()
     for count in (1, 2):
-        await until(lambda count=count: len(calls) == count and _due_later(rig))  # type: ignore[misc]
+        await until(lambda count=count: len(calls) == count)  # type: ignore[misc]
+        await eventually(lambda: _due_later(rig))
         rig.pass_time(2)
     await rig.settled()
     assert calls == [0, 2, 4]
-    [dead] = rig.store._log.deliveries.values()
-    assert (dead.status, dead.event.upload_id, dead.attempts) == ("dead", upload.id, 3)
+    [dead] = await rig.deliveries()
+    assert (dead.status, dead.event.upload_id, dead.attempts) == (DeliveryStatus.DEAD, upload.id, 3)
+    assert dead.error == "ValueError: never"
     rig.pass_time(10**6)
     await rig.create()
     await until(lambda: len(calls) == 4)
 
 
-async def test_a_hook_that_takes_too_long_has_failed(rig: RelayRig) -> None:
+async def test_a_hook_that_takes_too_long_has_failed(tmp_path: Path) -> None:
     """S04."""
-    rig = RelayRig(call_seconds=0.01, most_attempts=1)
+    rig = RelayRig(tmp_path, call_seconds=0.01, most_attempts=1)
+    await rig.open()
     cancelled = Seen()
 
     @rig.hooks.on(name="hook")
@@ -99,7 +107,9 @@ async def test_a_hook_that_takes_too_long_has_failed(rig: RelayRig) -> None:
     await rig.create()
     await rig.settled()
     assert len(cancelled) == 1
-    await rig.stop()
+    [dead] = await rig.deliveries()
+    assert dead.error == "no answer within 0.01 s"
+    await rig.close()
 
 
 @pytest.mark.parametrize("trouble", ["slow", "failing"])
@@ -113,11 +123,11 @@ async def test_one_hooks_trouble_does_not_hold_up_the_others(rig: RelayRig, trou
             await asyncio.sleep(1000)
         raise ValueError("never")
 
-    rig.hooks.on(name="b-sound")(_recorder(seen))
+    rig.hooks.on(name="b-sound")(seen)
     await rig.start()
-    for _ in range(5 * relay.AT_ONCE):
+    for _ in range(5 * AT_ONCE):
         await rig.create()
-    await until(lambda: len(seen) == 5 * relay.AT_ONCE)
+    await until(lambda: len(seen) == 5 * AT_ONCE)
 
 
 async def test_a_hook_is_not_called_more_often_at_once_than_it_may(rig: RelayRig) -> None:
@@ -134,19 +144,19 @@ async def test_a_hook_is_not_called_more_often_at_once_than_it_may(rig: RelayRig
         running -= 1
 
     await rig.start()
-    for _ in range(3 * relay.AT_ONCE):
+    for _ in range(3 * AT_ONCE):
         await rig.create()
-    await until(lambda: running == relay.AT_ONCE)
+    await until(lambda: running == AT_ONCE)
     gate.set()
     await rig.settled()
-    assert most == relay.AT_ONCE
+    assert most == AT_ONCE
 
 
 async def test_a_lost_wakeup_is_made_good_by_a_poll(rig: RelayRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """B11: notifications are hints."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 0.01)
     seen = Seen()
-    rig.hooks.on(name="hook")(_recorder(seen))
+    rig.hooks.on(name="hook")(seen)
     await rig.start()
     await until(lambda: rig.wakeup._flag is not None)
     await create(rig.store)
@@ -156,12 +166,13 @@ async def test_a_lost_wakeup_is_made_good_by_a_poll(rig: RelayRig, monkeypatch: 
 async def test_a_crash_before_the_call_loses_nothing(rig: RelayRig) -> None:
     """C06: the event waits in the outbox, relayed or not."""
     seen = Seen()
-    rig.hooks.on(name="hook")(_recorder(seen))
-    first = await create(rig.store)
-    await rig.store.relay(rig.hooks.consumers, 10)
-    await rig.store.lease(["python:hook"], 10, 1000)
-    second = await create(rig.store)
-    await rig.start()
+    rig.hooks.on(name="hook")(seen)
+    await rig.outbox.register(rig.hooks.consumers)
+    first = await rig.create()
+    await rig.outbox.relay(10)
+    await rig.outbox.lease(["python:hook"], 10, 1000)
+    second = await rig.create()
+    await rig.restart()
     await rig.settled()
     assert sorted(seen.ids) == sorted(event_id(upload.id, EventType.CREATED) for upload in (first, second))
 
@@ -171,32 +182,53 @@ async def test_a_crash_before_it_is_marked_done_gives_it_again_with_the_same_id(
 ) -> None:
     """C07, I6: a receiver that knows the id sees it once."""
     seen = Seen()
-    rig.hooks.on(name="hook")(_recorder(seen))
+    rig.hooks.on(name="hook")(seen)
 
-    async def never(delivery: Delivery) -> None:
+    async def never(deliveries: Sequence[Delivery]) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(rig.store, "delivered", never)
+    monkeypatch.setattr(rig.outbox, "delivered", never)
+    monkeypatch.setattr(settling, "CLOSE_SECONDS", 0)
     await rig.start()
     upload = await rig.create()
     await until(lambda: seen)
     await rig.stop()
     monkeypatch.undo()
-    await rig.start()
+    await rig.restart()
     await rig.settled()
     assert seen.ids == [event_id(upload.id, EventType.CREATED)] * 2
 
 
-async def test_events_wait_for_an_application_that_has_hooks(rig: RelayRig) -> None:
-    """I6: `tuspy-server serve` alone has none; the application that mounts the server later does."""
+async def test_what_was_delivered_is_marked_done_at_a_shutdown(rig: RelayRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No repetition without need."""
+    monkeypatch.setattr(settling, "LINGER_SECONDS", 1000)
+    seen = Seen()
+    rig.hooks.on(name="hook")(seen)
+    await rig.start()
+    await rig.create()
+    await until(lambda: seen)
+    await rig.stop()
+    assert not await rig.deliveries(DeliveryStatus.WAITING)
+
+
+async def test_events_are_numbered_in_a_process_without_hooks(rig: RelayRig) -> None:
+    """Readers need no hook; who is not registered by then gets nothing of it (decision 0016)."""
+    await rig.start()
+    await rig.create()
+    await rig.settled()
+    assert await rig.outbox.last_position() == 1
+    assert not await rig.deliveries()
+
+
+async def test_events_wait_for_a_hook_that_was_registered_once(rig: RelayRig) -> None:
+    """I6: though a process without it numbers them, such as a plain `serve` on the same database."""
+    await rig.outbox.register([Consumer(name="python:hook", types=frozenset(EventType))])
     await rig.start()
     uploads = [await rig.create() for _ in range(3)]
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert rig.store._log.relayed == 0
+    await eventually(lambda: _waiting(rig, 3))
     await rig.stop()
     seen = Seen()
-    rig.hooks.on(name="hook")(_recorder(seen))
+    rig.hooks.on(name="hook")(seen)
     await rig.start()
     await rig.settled()
     assert sorted(seen.ids) == sorted(event_id(upload.id, EventType.CREATED) for upload in uploads)
@@ -205,26 +237,26 @@ async def test_events_wait_for_an_application_that_has_hooks(rig: RelayRig) -> N
 async def test_a_hook_that_is_registered_while_the_relay_runs_gets_what_comes_after(rig: RelayRig) -> None:
     await rig.start()
     seen = Seen()
-    rig.hooks.on(name="late")(_recorder(seen))
+    rig.hooks.on(name="late")(seen)
     upload = await rig.create()
     await rig.settled()
     assert seen.ids == [event_id(upload.id, EventType.CREATED)]
 
 
-@pytest.mark.parametrize("call", ["relay", "lease", "next_due_seconds", "delivered"])
+@pytest.mark.parametrize("call", ["register", "relay", "lease", "delivered"])
 async def test_trouble_with_the_store_ends_no_relay(rig: RelayRig, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """I12."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 0.01)
     seen, failures = Seen(), [StoreUnavailable()]
-    rig.hooks.on(name="hook")(_recorder(seen))
-    real = getattr(rig.store, call)
+    rig.hooks.on(name="hook")(seen)
+    real = getattr(rig.outbox, call)
 
     async def fail_once(*args: object) -> object:
         if failures:
             raise failures.pop()
         return await real(*args)
 
-    monkeypatch.setattr(rig.store, call, fail_once)
+    monkeypatch.setattr(rig.outbox, call, fail_once)
     await rig.start()
     upload = await rig.create()
     await until(lambda: not failures)
@@ -242,39 +274,132 @@ async def test_stopping_waits_for_no_hook(rig: RelayRig) -> None:
 
     await rig.start()
     await rig.create()
-    await until(lambda: _leased(rig))
+    await eventually(lambda: _leased(rig))
     async with asyncio.timeout(10):
         await rig.stop()
 
 
-def test_retries_come_later_and_later_up_to_an_hour() -> None:
-    for attempt, longest in [(1, 1), (2, 2), (5, 16), (12, 2048), (13, 3600), (1000, 3600)]:
-        delays = [relay.retry_delay_seconds(attempt) for _ in range(200)]
-        assert longest / 2 <= min(delays) <= max(delays) <= longest
-        assert len(set(delays)) > 100, "jitter: many servers must not come at once (R11)"
+async def test_readers_are_told_before_anybody_is_called(rig: RelayRig) -> None:
+    """A subscriber waits for no hook; the feed finds what it is told of numbered."""
+    order: list[str] = []
+
+    async def told() -> None:
+        if await rig.outbox.last_position():
+            order.append("told")
+
+    @rig.hooks.on(name="hook")
+    async def hook(event: Event) -> None:
+        order.append("called")
+
+    rig.on_numbered = told
+    await rig.start()
+    await rig.create()
+    await rig.settled()
+    assert order[0] == "told"
+    assert order.count("called") == 1
 
 
-def _recorder(seen: Seen) -> _Recorder:
-    return _Recorder(seen)
+async def test_readers_in_trouble_hold_up_no_delivery(rig: RelayRig) -> None:
+    async def fail() -> None:
+        raise StoreUnavailable
+
+    seen = Seen()
+    rig.on_numbered = fail
+    rig.hooks.on(name="hook")(seen)
+    await rig.start()
+    await rig.create()
+    await rig.settled()
+    assert len(seen) == 1
 
 
-class _Recorder:
-    def __init__(self, seen: Seen) -> None:
-        self._seen = seen
+async def test_consumers_are_registered_again_and_again(rig: RelayRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the outbox does not forget those that are there."""
+    monkeypatch.setattr(relay, "REGISTER_SECONDS", 0)
+    rig.hooks.on(name="hook")(Seen())
+    await rig.start()
+    begin = rig.clock.now()
+    rig.pass_time(86_400)
 
-    async def __call__(self, event: Event) -> None:
-        self._seen.append(event)
+    async def seen_again() -> bool:
+        known = await rig.outbox.consumers()
+        return bool(known) and (known[0].seen_at - begin).total_seconds() >= 86_400
+
+    await eventually(seen_again)
 
 
-def _deliveries(rig: RelayRig) -> Sequence[object]:
-    return list(rig.store._log.deliveries.values())
+async def test_a_recipient_that_is_gone_is_called_no_more(rig: RelayRig) -> None:
+    calls = Seen()
+
+    async def gone(event: Event) -> None:
+        calls.append(event)
+        raise RecipientGone("answered 410")
+
+    consumer = Consumer(name="webhook:gone", types=frozenset(EventType))
+    rig.recipients.append(
+        Recipient(consumer=consumer, call=gone, at_once=1, call_seconds=10, retries=webhook_retries(1000))
+    )
+    await rig.start()
+    await rig.create()
+    await rig.settled()
+    await rig.create()
+    await rig.settled()
+    [known] = await rig.outbox.consumers()
+    assert known.disabled_reason == "answered 410"
+    assert len(calls) == 1
 
 
-def _due_later(rig: RelayRig) -> bool:
+async def test_successes_are_marked_many_at_a_time(rig: RelayRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes hundreds a second possible."""
+    batches: list[int] = []
+    real = rig.outbox.delivered
+
+    async def count(deliveries: Sequence[Delivery]) -> None:
+        batches.append(len(deliveries))
+        await real(deliveries)
+
+    monkeypatch.setattr(rig.outbox, "delivered", count)
+    rig.hooks.on(name="hook")(Seen())
+    await rig.outbox.register(rig.hooks.consumers)
+    for _ in range(4 * AT_ONCE):
+        await rig.create()
+    await rig.start()
+    await rig.settled()
+    assert sum(batches) == 4 * AT_ONCE
+    assert len(batches) <= AT_ONCE
+
+
+async def test_a_finished_upload_is_processed_when_those_who_process_it_have_done_so(rig: RelayRig) -> None:
+    """And that is an event, which reaches others by the same relay."""
+    seen, gate = Seen(), asyncio.Event()
+    rig.hooks.on("upload.processed", name="done")(seen)
+
+    @rig.hooks.on("upload.finished", name="scan", processing=True)
+    async def scan(event: Event) -> None:
+        await gate.wait()
+
+    await rig.start()
+    await eventually(rig.outbox.consumers)
+    upload = await rig.finished()
+    await eventually(lambda: _leased(rig))
+    assert not seen
+    gate.set()
+    await until(lambda: seen)
+    assert seen.ids == [event_id(upload.id, EventType.PROCESSED)]
+    row = await rig.store.get(upload.id)
+    assert row is not None
+    assert row.processing is Processing.DONE
+
+
+async def _waiting(rig: RelayRig, count: int) -> bool:
+    return len(await rig.deliveries(DeliveryStatus.WAITING)) == count
+
+
+async def _due_later(rig: RelayRig) -> bool:
     """The failed call has been settled: its next attempt has a time, and that is not a lease's."""
-    now = rig.clock.now()
-    return all(0 < (waiting.due_at - now).total_seconds() <= 4 for waiting in rig.store._log.deliveries.values())
+    now, waiting = rig.clock.now(), await rig.deliveries(DeliveryStatus.WAITING)
+    times = [(delivery.due_at - now).total_seconds() for delivery in waiting if delivery.attempts]
+    return bool(times) and all(0 < seconds <= 4 for seconds in times)
 
 
-def _leased(rig: RelayRig) -> bool:
-    return any(waiting.attempts for waiting in rig.store._log.deliveries.values())
+async def _leased(rig: RelayRig) -> bool:
+    return any(delivery.attempts for delivery in await rig.deliveries())
