@@ -419,7 +419,7 @@ class AssembliesContract:
         row = await claimed(rig.uploads, await placed(rig))
         await terminate(rig.uploads, row)
         await rig.uploads.cleaned([row.id])
-        purge = {"gone_seconds": 1.0, "event_seconds": 10.0**9, "unrelayed": False, "limit": 10}
+        purge = {"gone_seconds": 1.0, "event_seconds": 10.0**9, "limit": 10}
         rig.clock.advance(100)
         assert await rig.uploads.purge(**purge) == 0  # type: ignore[arg-type]
         rig.clock.advance(SETTLED_SECONDS)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.contracts.rig import ManualClock
-from tests.stores.postgres.rigs import MakeRig, PostgresRig
+from tests.stores.postgres.rigs import MakeRig, PostgresRig, Start, listens, until
+from tuspy_server.stores.postgres.notifications import PostgresNotifications
 
 
 @pytest.fixture
@@ -32,3 +33,23 @@ async def make_rig(postgres_dsn: str) -> AsyncIterator[MakeRig]:
 async def rig(make_rig: MakeRig) -> PostgresRig:
     """One node."""
     return await make_rig()
+
+
+@pytest.fixture
+async def start(make_rig: MakeRig) -> AsyncIterator[Start]:
+    """Nodes that hear one another."""
+    started: list[PostgresNotifications] = []
+
+    async def start(*, hears: bool = True, **options: Any) -> tuple[PostgresRig, PostgresNotifications]:
+        rig = await make_rig(**options)
+        notifications = PostgresNotifications(rig.pool, rig.node, check_seconds=0.2)
+        started.append(notifications)
+        await notifications.open()
+        if hears:
+            await until(lambda: listens(notifications))
+            await notifications.wait(0)
+        return rig, notifications
+
+    yield start
+    for notifications in started:
+        await notifications.close()

@@ -15,6 +15,7 @@ from tests.contracts.rig import ManualClock, StoreRig
 from tuspy_server.protocol.errors import TryLater
 from tuspy_server.stores.postgres.jobs import PostgresJobs
 from tuspy_server.stores.postgres.nodes import Node
+from tuspy_server.stores.postgres.notifications import PostgresNotifications
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.outbox import PostgresOutbox
 from tuspy_server.stores.postgres.pool import Pool, Result, Work
@@ -135,3 +136,13 @@ class MakeRig(Protocol):
     """Starts one more node; its connections go `through` another DSN where one is given."""
 
     async def __call__(self, *, through: str | None = None, **options: Any) -> PostgresRig: ...
+
+
+class Start(Protocol):
+    """Starts one more node that hears the others."""
+
+    async def __call__(self, *, hears: bool = True, **options: Any) -> tuple[PostgresRig, PostgresNotifications]: ...
+
+
+async def listens(notifications: PostgresNotifications) -> bool:
+    return notifications.hears

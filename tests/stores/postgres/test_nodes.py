@@ -150,7 +150,7 @@ async def test_older_code_goes_on_beside_a_newer_schema(rig: PostgresRig) -> Non
     assert await rig.uploads.commit(commit(row, 1)) is not None
     await rig.sql("ALTER TABLE uploads ADD COLUMN another text NOT NULL DEFAULT 'one'")
     await rig.sql("ALTER TABLE events ADD COLUMN trace text")
-    await rig.sql("CREATE TABLE jobs (id text PRIMARY KEY)")
+    await rig.sql("CREATE TABLE further (id text PRIMARY KEY)")
     await rig.sql("INSERT INTO tuspy_migrations VALUES (999, '0999_future.sql', now())")
     for _ in range(2):
         assert await rig.uploads.commit(commit(row, 2)) is not None

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Any
-
-import pytest
 
 from tests.contracts.rows import a_row, claimed, create
 from tests.stores.postgres.proxy import PostgresProxy
-from tests.stores.postgres.rigs import MakeRig, PostgresRig, until, with_schema
+from tests.stores.postgres.rigs import MakeRig, PostgresRig, Start, listens, until, with_schema
 from tuspy_server.model import Upload
 from tuspy_server.stores.postgres.notifications import PostgresNotifications
 
@@ -22,32 +18,6 @@ LONG = 30.0
 KILL_LISTENERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
 )
-
-Start = Callable[..., Awaitable[tuple[PostgresRig, PostgresNotifications]]]
-
-
-@pytest.fixture
-async def start(make_rig: MakeRig) -> AsyncIterator[Start]:
-    """One more node, that hears the others."""
-    started: list[PostgresNotifications] = []
-
-    async def start(*, hears: bool = True, **options: Any) -> tuple[PostgresRig, PostgresNotifications]:
-        rig = await make_rig(**options)
-        notifications = PostgresNotifications(rig.pool, rig.node, check_seconds=0.2)
-        started.append(notifications)
-        await notifications.open()
-        if hears:
-            await until(lambda: listens(notifications))
-            await notifications.wait(0)
-        return rig, notifications
-
-    yield start
-    for notifications in started:
-        await notifications.close()
-
-
-async def listens(notifications: PostgresNotifications) -> bool:
-    return notifications.hears
 
 
 async def deaf(notifications: PostgresNotifications) -> bool:

@@ -100,7 +100,7 @@ INSERT INTO pieces SELECT lpad(to_hex(n), 32, '0'), 'tmp/' || n || '/' || piece,
 FROM generate_series(1, {rows}) AS n, generate_series(1, 2) AS piece;
 INSERT INTO jobs SELECT 'job-' || n, 'tenant-' || n % 50, now() - n * interval '1 second',
        CASE WHEN n % 100 = 0 THEN now() END, 50
-FROM generate_series(0, {rows} / 10) AS n;
+FROM generate_series(0, {rows}) AS n;
 INSERT INTO events (id, type, upload_id, data, time, position, job_id)
 SELECT 'event-' || n, CASE WHEN n % 2 = 0 THEN 'upload.created' ELSE 'upload.finished' END, lpad(to_hex(n), 32, '0'),
        '{{}}', now() - n * interval '1 second', CASE WHEN n > 100 THEN n END, 'job-' || n / 10

@@ -1,4 +1,5 @@
-"""What the nodes tell one another by NOTIFY: `ports.Wakeup` and `ports.Peers`. All of it is a hint that may be lost."""
+"""What the nodes tell one another by NOTIFY: `ports.Wakeup`, `ports.Peers` and `ports.ProgressBus`. All of it is a hint
+that may be lost."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from typing import Any, Final
 import structlog
 
 from tuspy_server.model import Upload
+from tuspy_server.ports import Progress
 from tuspy_server.stores.postgres.listener import Listener
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.pool import Pool
+from tuspy_server.stores.postgres.progress import ProgressLine
 from tuspy_server.stores.postgres.schema import statements
 
 log = structlog.get_logger("tuspy_server.stores.postgres")
@@ -30,10 +33,10 @@ ANSWER_SECONDS: Final = 10.0
 
 
 class PostgresNotifications:
-    """See `ports.Wakeup` and `ports.Peers` for the methods that are theirs.
+    """See `ports.Wakeup`, `ports.Peers` and `ports.ProgressBus` for the methods that are theirs.
 
-    One channel tells all nodes of one schema that there are events; each node has one more where it is asked, and hears
-    answers. Without a way to listen nobody is asked, and only this process is woken.
+    One channel tells all nodes of one schema that there are events, two are about progress; each node has one more
+    where it is asked, and hears answers. Without a way to listen nobody is asked, and only this process is woken.
     """
 
     def __init__(self, pool: Pool, node: Node, *, check_seconds: float = CHECK_SECONDS) -> None:
@@ -46,6 +49,7 @@ class PostgresNotifications:
         self._asked: dict[str, asyncio.Event] = {}
         self._answering: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._progress = ProgressLine(node.id, self._send_raw)
         self._prefix = ""
         self._listener: Listener | None = None
         if options.listens:
@@ -67,8 +71,15 @@ class PostgresNotifications:
             return
         schema = await self._pool.fetch_value("SELECT current_schema()", repeatable=True)
         self._prefix = f"tuspy_{hashlib.sha256(str(schema).encode()).hexdigest()[:16]}_"
-        self._listener.start({self._prefix + "events": self._events, self._prefix + self._node.id: self._message})
-        self._start(self._tell())
+        heard = {
+            "events": self._events,
+            "watching": self._progress.watching,
+            "progress": self._progress.progressed,
+            self._node.id: self._message,
+        }
+        self._listener.start({self._prefix + channel: function for channel, function in heard.items()})
+        for task in (self._tell(), self._progress.tell(), self._progress.announce()):
+            self._start(task)
 
     async def close(self) -> None:
         """Stop. May be called twice."""
@@ -113,6 +124,16 @@ class PostgresNotifications:
         """See the port."""
         self._answer = answer
 
+    # --- ports.ProgressBus ---------------------------------------------------------------------------------------
+
+    def publish(self, progress: Progress) -> None:
+        """See the port."""
+        self._progress.publish(progress)
+
+    def watch(self, heard: Callable[[Progress], None] | None) -> None:
+        """See the port."""
+        self._progress.watch(heard)
+
     # --- what is heard -------------------------------------------------------------------------------------------
 
     def _events(self, payload: str) -> None:
@@ -140,6 +161,8 @@ class PostgresNotifications:
     def _listener_changed(self) -> None:
         """What was sent in between is lost: look for events, and let those who ask wait no longer."""
         self._flag.set()
+        if self.hears:
+            self._progress.connected()
         for answered in self._asked.values():
             answered.set()
 

@@ -100,14 +100,14 @@ WHERE id IN (
 ORDER BY created_at, id LIMIT $1;
 
 -- name: purge_jobs
--- A job that gets a file meanwhile has another number of files.
+-- A job that gets a file meanwhile has another number of files. OFFSET 0: look job by job, from the oldest.
 WITH old AS MATERIALIZED (
     SELECT id, files FROM jobs
     WHERE created_at <= now() - $1::interval
       AND NOT EXISTS (SELECT FROM uploads
                       WHERE uploads.job_id = jobs.id
                         AND (uploads.status IN ('uploading', 'completing')
-                             OR uploads.status = 'finished' AND uploads.processing = 'waiting'))
+                             OR uploads.status = 'finished' AND uploads.processing = 'waiting') OFFSET 0)
     ORDER BY created_at LIMIT $2
 ), gone AS (
     DELETE FROM jobs USING old WHERE jobs.id = old.id AND jobs.files = old.files RETURNING 1
