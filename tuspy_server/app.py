@@ -26,6 +26,8 @@ from tuspy_server.web.answers import refuse
 from tuspy_server.web.api.endpoint import PREFIXES
 from tuspy_server.web.api.problems import problem
 from tuspy_server.web.site import Site
+from tuspy_server.web.streams import PREFIXES as STREAM_PREFIXES
+from tuspy_server.web.streams import refuse_stream
 
 log = structlog.get_logger("tuspy_server")
 
@@ -189,7 +191,10 @@ class TusServer:
             check=self.check,
             metrics=self.render_metrics,
             lifespan=self.lifespan,
-            sections=dict.fromkeys(PREFIXES, self._serve_api),
+            sections={
+                **dict.fromkeys(PREFIXES, self._serve_api),
+                **dict.fromkeys(STREAM_PREFIXES, self._serve_streams),
+            },
         )
 
     async def _serve_api(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -204,6 +209,16 @@ class TusServer:
             await problem(reason, scope["method"]).send(send, receive)
             return
         await api(scope, receive, send)
+
+    async def _serve_streams(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            streams = (await self._started()).streams
+        except Exception as error:  # as for the uploads
+            if not isinstance(error, TusError):
+                log.exception("server.start.failed")
+            await refuse_stream(error if isinstance(error, TusError) else StoreUnavailable(), scope, receive, send)
+            return
+        await streams(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
@@ -241,6 +256,7 @@ class TusServer:
         """Before a shutdown: running bodies are committed as far as they came and answered 503, new ones refused."""
         if self._parts is not None:
             self._parts.uploads.drain()
+            self._parts.streams.drain()
 
     async def stop(self) -> None:
         """Drain, await what runs for at most `settings.drain_seconds`, close everything. May be called twice."""
@@ -249,7 +265,7 @@ class TusServer:
             self._stopped = True
             if parts is None:
                 return
-            closing = [parts.uploads.close(self.settings.drain_seconds)]
+            closing = [parts.uploads.close(self.settings.drain_seconds), parts.streams.close()]
             if parts.jobs is not None:
                 closing.append(parts.jobs.close(self.settings.drain_seconds))
             await asyncio.gather(*closing)

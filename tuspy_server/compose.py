@@ -16,7 +16,7 @@ from tuspy_server.events.retries import hook_retries
 from tuspy_server.events.wakeup import LocalWakeup
 from tuspy_server.jobs.service import Jobs
 from tuspy_server.pages import PagePool
-from tuspy_server.ports import Assemblies, BlobStore, Lifetime, Outbox, Peers, UploadStore, Wakeup
+from tuspy_server.ports import Assemblies, BlobStore, Lifetime, Outbox, Peers, ProgressBus, UploadStore, Wakeup
 from tuspy_server.protocol.policy import Policy
 from tuspy_server.settings import DAY_SECONDS, Settings
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
@@ -29,6 +29,7 @@ from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.uploads.means import AppendOptions
+from tuspy_server.uploads.observer import Observers
 from tuspy_server.uploads.sweeper import Chore, Sweeper
 from tuspy_server.web.api.api import ApiOptions, ApiParts, Batches, make_api
 from tuspy_server.web.api.endpoint import ApiEndpoint
@@ -37,6 +38,7 @@ from tuspy_server.web.cors import Cors
 from tuspy_server.web.endpoint import UploadsEndpoint
 from tuspy_server.web.location import Locations
 from tuspy_server.web.metrics import Metrics
+from tuspy_server.web.streams import Streams, make_streams
 
 if TYPE_CHECKING:
     from tuspy_server.stores.s3.client import S3Client
@@ -84,6 +86,7 @@ class Stores:
         news: from other processes on the same rows; without it there are none.
         services: what the stores use.
         jobs: on the same rows; without them there is no API.
+        progress: to and from other processes; without it none is told across them.
     """
 
     uploads: UploadStore
@@ -95,6 +98,7 @@ class Stores:
     news: News | None = None
     services: Sequence[Service] = ()
     jobs: Batches | None = None
+    progress: ProgressBus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,7 @@ class Parts:
     relay: Relay
     endpoint: UploadsEndpoint
     authority: Authority
+    streams: Streams
     metrics: Metrics
     jobs: Jobs | None = None
     api: ApiEndpoint | None = None
@@ -273,6 +278,9 @@ def compose(
         api_token=None if settings.api_token is None else settings.api_token.get_secret_value(),
         api_open=settings.api_open,
     )
+    streams = make_streams(
+        settings, authority, log=stores.outbox, uploads=stores.uploads, jobs=stores.jobs, bus=stores.progress
+    )
     gate = HookGate(blocking)
     locations = Locations.from_settings(settings.public_url, settings.trusted_proxies)
     cors = Cors(settings.cors_origins, settings.cors_credentials)
@@ -297,7 +305,7 @@ def compose(
             lifetime=lifetime,
         ),
         head_wait_seconds=settings.head_wait_seconds,
-        observer=metrics,
+        observer=Observers(metrics, streams.progress),
         assemblies=stores.assemblies,
         peers=stores.news,
         finish_wait_seconds=settings.finish_wait_seconds,
@@ -350,6 +358,7 @@ def compose(
             stores.outbox,
             lambda: hooks.recipients(settings.hook_seconds, hook_retries(settings.hook_attempts)),
             wakeup,
+            streams.feed.advance,
         ),
         endpoint=UploadsEndpoint(
             uploads,
@@ -361,5 +370,6 @@ def compose(
             downloads=settings.download,
         ),
         authority=authority,
+        streams=streams,
         metrics=metrics,
     )

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from tuspy_server.edge.connection import EdgeConnection
 from tuspy_server.edge.options import EdgeOptions
 from tuspy_server.edge.selftest import self_test
+from tuspy_server.edge.websocket import MESSAGE_BYTES, EdgeWebSocket
 from tuspy_server.settings import Settings
 
 log = structlog.get_logger("tuspy_server.edge")
@@ -140,7 +141,9 @@ class DrainingServer(uvicorn.Server):
                 served.app,
                 host=settings.host,
                 port=settings.port,
-                ws="none",
+                ws=EdgeWebSocket,
+                ws_max_size=MESSAGE_BYTES,
+                ws_per_message_deflate=False,
                 interface="asgi3",
                 lifespan="off",
                 log_config=None,

@@ -20,6 +20,9 @@ LIVE_TYPE: Final = "live"
 GAP_TYPE: Final = "gap"
 ERROR_TYPE: Final = "error"
 
+HIDDEN: Final = "trusted_metadata"
+"""What hooks have said of an upload: clients read streams, and may not see it."""
+
 MOST_KEPT: Final = 512
 """Events whose text is kept for the next reader."""
 
@@ -78,7 +81,9 @@ class Frames:
         frame = self._kept.get(key)
         if frame is None:
             cursor = str(cursor_of(event))
-            text = _encode({**to_cloudevent(event, self._source), "cursor": cursor})
+            told = {**to_cloudevent(event, self._source), "cursor": cursor}
+            told["data"] = {name: value for name, value in told["data"].items() if name != HIDDEN}
+            text = _encode(told)
             frame = self._kept[key] = Frame(str(event.type), cursor, event.upload_id, text)
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tuspy_server.web.metrics import CONTENT_TYPE
+from tuspy_server.web.streams import SOCKETS
 
 CHECK_SECONDS: Final = 1.0
 """How long the outcome of a check is told."""
@@ -58,15 +59,16 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection or the lifespan."""
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             root: str = scope.get("root_path", "")
             path: str = scope["path"]
             below = path[len(root) :] if root and path.startswith(root) else path
-            if below == self._mount or below.startswith(f"{self._mount}/"):
+            is_upload = scope["type"] == "http" and (below == self._mount or below.startswith(f"{self._mount}/"))
+            if is_upload:
                 await self._uploads({**scope, "root_path": root + self._mount}, receive, send)
                 return
             section = self._sections.get(below.split("/", 2)[1] if below[:1] == "/" else "")
-            if section is not None:
+            if section is not None and (scope["type"] == "http" or below == SOCKETS):
                 await section(scope, receive, send)
                 return
         await self._routes(scope, receive, send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -11,14 +12,21 @@ from tuspy_server.events.feed import Feed
 from tuspy_server.events.hub import Hub
 from tuspy_server.events.progress import ProgressMeter
 from tuspy_server.ports import EventLog, JobStore, ProgressBus, UploadStore
+from tuspy_server.protocol.errors import NotFound, TusError
 from tuspy_server.settings import Settings
+from tuspy_server.web.answers import refuse
 from tuspy_server.web.authority import Authority
 from tuspy_server.web.cors import Cors
+from tuspy_server.web.endpoint import route_path
 from tuspy_server.web.frames import Frames
 from tuspy_server.web.origins import Origins
 from tuspy_server.web.realtime import Realtime
 from tuspy_server.web.sse import EventStreams
-from tuspy_server.web.websocket import EventSockets
+from tuspy_server.web.websocket import EventSockets, deny
+
+EVENTS: Final = "/events"
+SOCKETS: Final = "/ws"
+PREFIXES: Final = ("events", "ws")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +47,13 @@ class Streams:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or one WebSocket."""
-        app = self.sockets if scope["type"] == "websocket" else self.events
-        await app(scope, receive, send)
+        path = route_path(scope)
+        if scope["type"] == "websocket" and path == SOCKETS:
+            await self.sockets(scope, receive, send)
+        elif scope["type"] == "http" and path == EVENTS:
+            await self.events(scope, receive, send)
+        else:
+            await refuse_stream(NotFound(), scope, receive, send)
 
     def drain(self) -> None:
         """End all of them; no new ones."""
@@ -50,6 +63,14 @@ class Streams:
         """After `drain`."""
         self.progress.close()
         await self.realtime.close()
+
+
+async def refuse_stream(error: TusError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Whatever it would have been."""
+    if scope["type"] == "websocket":
+        await deny(error, scope, receive, send)
+    else:
+        await refuse(error, scope["method"]).send(send, receive)
 
 
 def make_streams(

@@ -65,7 +65,7 @@ class EventSockets:
             if not isinstance(error, TusError):
                 log.exception("stream.crashed")
                 error = TusError("internal error")
-            await _deny(error, scope, receive, send)
+            await deny(error, scope, receive, send)
             return
         try:
             await stream.send({"type": "websocket.accept", "subprotocol": subprotocol})
@@ -86,7 +86,7 @@ def _pick(offered: list[str]) -> str | None:
     return None
 
 
-async def _deny(error: TusError, scope: Scope, receive: Receive, send: Send) -> None:
+async def deny(error: TusError, scope: Scope, receive: Receive, send: Send) -> None:
     """Refuse the handshake, with a status where the server can send one."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": TRY_AGAIN if isinstance(error, TryLater) else POLICY})
