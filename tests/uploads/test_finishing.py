@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.uploads.asked import Asked
 from tests.uploads.bodies import ScriptedBody
 from tests.uploads.book import Book, Request, current_request
 from tests.uploads.bucket_world import BucketWorld
@@ -34,11 +35,11 @@ WHOLE = b"0123456789ab"
 class Stage:
     """Parts of 4 bytes; requests wait 25 s for a finish, calls of the bucket 20 s, hearts stop after 15 s."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Asked | None = None) -> None:
         self.loop = SteppedLoop()
         self.world = BucketWorld(self.loop)
         self.book = Book(self.world)
-        self.here, self.there = (Node(self.loop, self.world, self.book) for _ in range(2))
+        self.here, self.there = (Node(self.loop, self.world, self.book, gate) for _ in range(2))
 
     def close(self) -> None:
         self.here.die()
