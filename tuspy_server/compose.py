@@ -148,6 +148,7 @@ def pick_stores(settings: Settings) -> Stores:
             pool=pool,
             lock=FolderLock(settings.data),
             news=rows.notifications,
+            progress=rows.notifications,
             services=(rows.notifications,),
             jobs=rows.jobs,
         )
@@ -159,6 +160,7 @@ def pick_stores(settings: Settings) -> Stores:
         pool=pool,
         assemblies=rows.uploads,
         news=rows.notifications,
+        progress=rows.notifications,
         services=(rows.notifications, client),
         jobs=rows.jobs,
     )
