@@ -49,7 +49,7 @@ class UploadStore(Protocol):
         """Make `claim.writer` the writer, in one statement, if the row is uploading, not expired, at the offset,
         and has
         room: `upload_offset + body_bytes` within the known or declared length, and a known length not redeclared as
-        another. The newest claim wins over any earlier writer; over one that had not let go it marks the placement
+        another; none of it above `most_bytes`. The newest claim wins over any earlier writer; over one that had not let go it marks the placement
         unsettled, and contests the parts from that of the offset to `PARTS_IN_FLIGHT` after it. None where one of these
         does not hold."""
         ...

@@ -1,48 +1,31 @@
-"""Events in memory: `ports.Outbox`."""
+"""Events in memory, and their way to consumers: `ports.Outbox`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from tuspy_server.model import Event, EventType
-from tuspy_server.ports import Clock, Delivery, EventDraft
+from tuspy_server.model import EventType, Processing
+from tuspy_server.ports import Delivery, DeliveryStatus
+from tuspy_server.stores.memory.consumers import MemoryConsumers
+from tuspy_server.stores.memory.event_log import Waiting
 
 
-@dataclass(slots=True)
-class _Waiting:
-    event: Event
-    due_at: datetime
-    attempts: int = 0
-    status: str = "waiting"
+class MemoryOutbox(MemoryConsumers):
+    """Each method is one step of the event loop, so each is a transaction."""
 
-
-@dataclass(slots=True)
-class _Log:
-    """What all nodes share."""
-
-    events: list[Event] = field(default_factory=list)
-    deliveries: dict[tuple[str, str], _Waiting] = field(default_factory=dict)
-    last_position: int = 0
-    relayed: int = 0
-
-
-class MemoryOutbox:
-    """Events in the order of their transactions."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._log = _Log()
-
-    async def relay(self, consumers: Mapping[str, Set[EventType]], limit: int) -> int:
+    async def relay(self, limit: int) -> int:
         """See the port."""
         fresh = self._log.events[self._log.relayed : self._log.relayed + limit]
         for event in fresh:
-            for consumer, wanted in consumers.items():
-                if event.type in wanted:
-                    self._log.deliveries.setdefault((event.id, consumer), _Waiting(event, self._clock.now()))
+            for name in self._log.consumers:
+                if (event.id, name) not in self._log.deliveries:
+                    self._deliver(event, name)
         self._log.relayed += len(fresh)
+        finished = [event for event in fresh if event.type is EventType.FINISHED]
+        uploads = self._table.uploads
+        waiting = {upload.id for upload in uploads.values() if upload.processing is Processing.WAITING}
+        self._settle_processing(event for event in finished if event.upload_id in waiting)
         return len(fresh)
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
@@ -53,66 +36,71 @@ class MemoryOutbox:
             for waiting in self._first_waiting(consumer):
                 if waiting.due_at <= now and len(leased) < limit:
                     waiting.attempts += 1
-                    waiting.due_at = now + timedelta(seconds=lease_seconds)
-                    leased.append(Delivery(event=waiting.event, consumer=consumer, attempt=waiting.attempts))
+                    waiting.due_at, waiting.error = now + timedelta(seconds=lease_seconds), None
+                    waiting.first_leased_at = waiting.first_leased_at or now
+                    tried_seconds = (now - waiting.first_leased_at).total_seconds()
+                    leased.append(
+                        Delivery(
+                            event=waiting.event,
+                            consumer=consumer,
+                            attempt=waiting.attempts,
+                            tried_seconds=tried_seconds,
+                        )
+                    )
         return leased
 
-    async def delivered(self, delivery: Delivery) -> None:
+    async def delivered(self, deliveries: Sequence[Delivery]) -> None:
         """See the port."""
-        self._log.deliveries[delivery.event.id, delivery.consumer].status = "delivered"
+        settled = [self._log.deliveries.get((each.event.id, each.consumer)) for each in deliveries]
+        fresh = [each for each in settled if each and each.status is not DeliveryStatus.DELIVERED]
+        for waiting in fresh:
+            waiting.status, waiting.error = DeliveryStatus.DELIVERED, None
+        self._settle_processing(each.event for each in fresh if each.processing)
 
     async def retry(self, delivery: Delivery, delay_seconds: float, error: str) -> None:
         """See the port."""
-        due_at = self._clock.now() + timedelta(seconds=delay_seconds)
-        self._log.deliveries[delivery.event.id, delivery.consumer].due_at = due_at
+        waiting = self._waiting(delivery)
+        if waiting is not None:
+            waiting.due_at, waiting.error = self._clock.now() + timedelta(seconds=delay_seconds), error
 
     async def bury(self, delivery: Delivery, error: str) -> None:
         """See the port."""
-        self._log.deliveries[delivery.event.id, delivery.consumer].status = "dead"
+        waiting = self._waiting(delivery)
+        if waiting is not None:
+            waiting.status, waiting.error = DeliveryStatus.DEAD, error
+            self._settle_processing([waiting.event] if waiting.processing else [])
 
     async def next_due_seconds(self, consumers: Sequence[str]) -> float | None:
         """See the port."""
         due = [waiting.due_at for consumer in consumers for waiting in self._first_waiting(consumer)]
         return (min(due) - self._clock.now()).total_seconds() if due else None
 
-    async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """See the port."""
-        return [event for event in self._log.events if (event.position or 0) > after][:limit]
-
     # --- for the rows' transactions ------------------------------------------------------------------------------
-
-    def _add_event(self, event: EventDraft, time: datetime) -> None:
-        self._log.last_position += 1
-        self._log.events.append(
-            Event(
-                id=event.id,
-                type=event.type,
-                upload_id=event.upload_id,
-                data=event.data,
-                time=time,
-                position=self._log.last_position,
-            )
-        )
 
     def _release_leases(self) -> None:
         for waiting in self._log.deliveries.values():
-            waiting.due_at = min(waiting.due_at, self._clock.now())
+            if waiting.error is None:
+                waiting.due_at = min(waiting.due_at, self._clock.now())
 
-    def _purge_events(self, event_before: datetime, limit: int, *, unrelayed: bool) -> int:
-        waiting = {key[0] for key, waiting in self._log.deliveries.items() if waiting.status == "waiting"}
-        handed_on = self._log.events if unrelayed else self._log.events[: self._log.relayed]
-        old = [event for event in handed_on if event.time <= event_before and event.id not in waiting][:limit]
+    def _purge_events(self, event_before: datetime, limit: int) -> int:
+        waiting = {key[0] for key, waiting in self._log.deliveries.items() if waiting.status is DeliveryStatus.WAITING}
+        numbered = self._log.events[: self._log.relayed]
+        old = [event for event in numbered if event.time <= event_before and event.id not in waiting][:limit]
         for event in old:
-            self._log.relayed -= self._log.events.index(event) < self._log.relayed
+            self._log.relayed -= 1
             self._log.events.remove(event)
             for key in [key for key in self._log.deliveries if key[0] == event.id]:
                 del self._log.deliveries[key]
         return len(old)
 
-    def _first_waiting(self, consumer: str) -> list[_Waiting]:
+    def _waiting(self, delivery: Delivery) -> Waiting | None:
+        found = self._log.deliveries.get((delivery.event.id, delivery.consumer))
+        return found if found and found.status is DeliveryStatus.WAITING else None
+
+    def _first_waiting(self, consumer: str) -> list[Waiting]:
         """The earliest waiting delivery of each upload."""
-        first: dict[str, _Waiting] = {}
-        for (_, name), waiting in self._log.deliveries.items():
-            if name == consumer and waiting.status == "waiting":
+        first: dict[str, Waiting] = {}
+        for waiting in sorted(self._log.deliveries.values(), key=lambda each: each.event.position or 0):
+            if waiting.consumer == consumer and waiting.status is DeliveryStatus.WAITING:
                 first.setdefault(waiting.event.upload_id, waiting)
         return list(first.values())

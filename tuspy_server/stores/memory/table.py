@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from tuspy_server.model import PARTS_IN_FLIGHT, Upload, UploadStatus
-from tuspy_server.ports import Lifetime
+from tuspy_server.ports import Job, Lifetime
 from tuspy_server.stores.memory.recorded import Recorded
 
 NODE_SECONDS: Final = 15.0
@@ -39,6 +39,7 @@ class Table:
     nodes: dict[str, str] = field(default_factory=dict)
     silent: dict[str, datetime] = field(default_factory=dict)
     visited: dict[tuple[str, str], UploadStatus] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
 
     def is_alive(self, node: str, now: datetime) -> bool:
         """Whether a heart has beaten lately."""
@@ -63,9 +64,14 @@ def fenced(upload: Upload) -> Upload:
     )
 
 
-def expires_at(now: datetime, created_at: datetime, lifetime: Lifetime | None) -> datetime | None:
-    """The end of a lifetime; None for never."""
-    if lifetime is None:
+def expires_at(
+    now: datetime, created_at: datetime, lifetime: Lifetime | None, own_idle_seconds: float | None
+) -> datetime | None:
+    """The end of a lifetime, or of the time that the upload has of its own in its place; None for never."""
+    idle_seconds = own_idle_seconds
+    if idle_seconds is None and lifetime is not None:
+        idle_seconds = lifetime.idle_seconds
+    if idle_seconds is None:
         return None
-    idle = now + timedelta(seconds=lifetime.idle_seconds)
-    return min(idle, created_at + timedelta(seconds=lifetime.cap_seconds))
+    idle = now + timedelta(seconds=idle_seconds)
+    return idle if lifetime is None else min(idle, created_at + timedelta(seconds=lifetime.cap_seconds))

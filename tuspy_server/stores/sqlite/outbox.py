@@ -45,8 +45,14 @@ class SqliteOutbox(SqliteConsumers):
                 values = {"consumer": consumer, "now": now, "limit": limit - len(leased)}
                 for row in connection.execute(SQL["due_deliveries"], values).fetchall():
                     place = {"position": row["position"], "consumer": consumer}
-                    connection.execute(SQL["lease_delivery"], {**place, "due_at": due_at})
-                    leased.append(Delivery(event=event_of(row), consumer=consumer, attempt=row["attempts"] + 1))
+                    connection.execute(SQL["lease_delivery"], {**place, "due_at": due_at, "now": now})
+                    delivery = Delivery(
+                        event=event_of(row),
+                        consumer=consumer,
+                        attempt=row["attempts"] + 1,
+                        tried_seconds=(now - row["first_leased_at"]) / 1_000_000,
+                    )
+                    leased.append(delivery)
             return leased
 
         return await self._database.write(lease, synced=False)

@@ -139,3 +139,15 @@ def event_of(row: sqlite3.Row) -> Event:
         tenant=row["tenant"],
         job_id=row["job_id"],
     )
+
+
+def before_values(before: tuple[datetime, str] | None) -> dict[str, Any]:
+    """Values for a list that goes on before a creation and an id; None for its beginning."""
+    if before is None:
+        return {"before_created_at": 2**63 - 1, "before_id": ""}
+    return {"before_created_at": to_microseconds(before[0]), "before_id": before[1]}
+
+
+def total(row: sqlite3.Row, name: str) -> int:
+    """A sum that comes in two halves, because it may be beyond the integers of SQLite."""
+    return ((row[f"{name}_high"] or 0) << 32) + (row[f"{name}_low"] or 0)

@@ -24,6 +24,7 @@ SELECT * FROM uploads WHERE id = :id;
 UPDATE uploads SET writer = :writer
 WHERE id = :id AND status = 'uploading' AND upload_offset = :upload_offset
   AND (:tenant IS NULL OR tenant = :tenant)
+  AND (most_bytes IS NULL OR max(:upload_offset + :body_bytes, coalesce(:declared_length, 0)) <= most_bytes)
   AND (expires_at IS NULL OR expires_at > :now)
   AND CASE WHEN upload_length IS NULL
            THEN :declared_length IS NULL OR :declared_length >= :upload_offset + :body_bytes

@@ -37,17 +37,18 @@ WHERE events.relayed = 0 AND events.position <= :last AND events.type = 'upload.
 UPDATE events SET relayed = 1 WHERE relayed = 0 AND position <= :last;
 
 -- name: due_deliveries
-SELECT events.*, deliveries.attempts
+SELECT events.*, deliveries.attempts, coalesce(deliveries.first_leased_at, :now) AS first_leased_at
 FROM deliveries JOIN events ON events.position = deliveries.position
 WHERE deliveries.consumer = :consumer AND deliveries.status = 'waiting' AND deliveries.due_at <= :now
   AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier
                   WHERE earlier.consumer = deliveries.consumer AND earlier.upload_id = deliveries.upload_id
                     AND earlier.status = 'waiting' AND earlier.position < deliveries.position)
-ORDER BY deliveries.due_at LIMIT :limit;
+ORDER BY deliveries.due_at, deliveries.position LIMIT :limit;
 
 -- name: lease_delivery
 -- error IS NULL marks what is on its way, so that a start can tell it from what waits for its next attempt.
-UPDATE deliveries SET attempts = attempts + 1, due_at = :due_at, error = NULL
+UPDATE deliveries
+SET attempts = attempts + 1, due_at = :due_at, error = NULL, first_leased_at = coalesce(first_leased_at, :now)
 WHERE position = :position AND consumer = :consumer;
 
 -- name: release_leases
@@ -145,7 +146,8 @@ ORDER BY deliveries.position DESC, deliveries.consumer LIMIT :limit;
 
 -- name: retry_now
 UPDATE deliveries
-SET status = 'waiting', due_at = :now, attempts = CASE status WHEN 'dead' THEN 0 ELSE attempts END
+SET status = 'waiting', due_at = :now, attempts = CASE status WHEN 'dead' THEN 0 ELSE attempts END,
+    first_leased_at = CASE status WHEN 'dead' THEN NULL ELSE first_leased_at END
 WHERE (position, consumer) IN (SELECT deliveries.position, deliveries.consumer
                                FROM deliveries JOIN events ON events.position = deliveries.position
                                WHERE {condition})
@@ -158,5 +160,5 @@ SELECT events.position, consumers.name, events.upload_id, :now,
 FROM consumers JOIN events ON instr(consumers.types, '"' || events.type || '"')
 WHERE consumers.name = :consumer AND consumers.disabled_reason IS NULL AND events.relayed AND {condition}
 ON CONFLICT (position, consumer) DO UPDATE
-SET status = 'waiting', attempts = 0, due_at = excluded.due_at, error = NULL
+SET status = 'waiting', attempts = 0, first_leased_at = NULL, due_at = excluded.due_at, error = NULL
 WHERE status <> 'waiting';

@@ -38,6 +38,8 @@ CREATE INDEX consumers_processing ON consumers (name)
 
 -- Set on deliveries of upload.finished to a processing consumer: an upload waits for them.
 ALTER TABLE deliveries ADD COLUMN processing INTEGER NOT NULL DEFAULT 0;
+-- Of its first attempt.
+ALTER TABLE deliveries ADD COLUMN first_leased_at INTEGER;
 
 CREATE INDEX deliveries_dead ON deliveries (position) WHERE status = 'dead';
 
