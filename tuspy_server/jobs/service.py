@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final, TypeVar
 
 import structlog
@@ -41,6 +42,7 @@ BREATH: Final = 64
 EMPTY_WAIT_SECONDS: Final = 5.0
 """How long the maker of a job waits for its files without bytes to be finished; they are finished in any case."""
 
+GRACE: Final = timedelta(seconds=30)
 PAGE: Final = 1000
 PURGE_BATCH: Final = 100
 
@@ -193,8 +195,7 @@ class Jobs:
 
         async def finish(upload: Upload) -> None:
             with suppress(TusError):  # `recover` finishes it
-                await self._uploads.finish_empty(upload.id)
-                finished[upload.id] = await self._uploads.find(upload.id)
+                finished[upload.id] = await self._uploads.finish_empty(upload.id)
 
         with suppress(TimeoutError):
             async with asyncio.timeout(EMPTY_WAIT_SECONDS):
@@ -222,6 +223,9 @@ class Jobs:
 
     async def _bring_to_end(self, upload: Upload) -> None:
         if upload.upload_length == 0 and upload.writer is None:
+            # Whoever has just made it finishes it, too, and is to be able to say so.
+            if upload.as_of - upload.created_at < GRACE:
+                return
             job = None if upload.job_id is None else await self._store.job(upload.job_id, None)
             if job is None or job[0].cancelled_at is None:
                 with suppress(TusError):  # the next sweep tries again

@@ -13,6 +13,8 @@ from tuspy_server.web.answers import RawHeaders, encode
 ALLOWED_HEADERS: Final = (
     "Authorization",
     "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
     "Origin",
     "Tus-Resumable",
     "Upload-Checksum",
@@ -29,6 +31,7 @@ EXPOSED_HEADERS: Final = (
     "Content-Disposition",
     "ETag",
     "Location",
+    "Next-Before",
     "Retry-After",
     "Tus-Checksum-Algorithm",
     "Tus-Extension",
