@@ -17,6 +17,7 @@ PARTS: Final[Mapping[Part, str]] = {
     "rows": "A million rows",
     "s3": "S3",
     "latency": "S3, 30 ms a call",
+    "events": "Events",
 }
 """Every part and its title, in the order in which they are shown."""
 

@@ -39,6 +39,7 @@ def verdicts(book: Book) -> list[Verdict]:
         ("rows", _rows),
         ("s3", _s3),
         ("latency", _latency),
+        ("events", _events),
     )
     found: list[Verdict] = []
     for part, make in makers:
@@ -102,6 +103,19 @@ def _latency(results: Results) -> Iterator[Verdict]:
     yield _under(results, "late-hundred", 220)
     yield _under(results, "late-chunks", 4000)
     yield _as_prompt(results, "late-gibibyte", "prompt-gibibyte")
+
+
+def _events(results: Results) -> Iterator[Verdict]:
+    for shape, least, most in (("events-late", None, 50.0), ("events-deliver", 500.0, None)):
+        figure = results.figure(OURS_S3, shape)
+        title = _title(results, shape)
+        goal = f"{title}: p95 at most {most:g} ms" if most else f"{title}: at least {least:g} a second"
+        if figure is None:
+            yield Verdict(goal, None, "not in this run")
+        elif most is not None:
+            yield Verdict(goal, figure.median <= most, f"{figure.median:.0f} ms")
+        elif least is not None:
+            yield Verdict(goal, figure.median >= least, f"{figure.median:,.0f} a second")
 
 
 # --- one kind of goal each ---------------------------------------------------------------------------------------

@@ -165,6 +165,8 @@ def _figure(shape: Shape, done: Load) -> float:
             return 1000 * sorted(done.latencies)[int(len(done.latencies) * 0.99)]
         case Unit.TIME:
             return 1000 * done.seconds * shape.connections / len(done.uploaded)
+        case Unit.LATE | Unit.DELIVERIES:
+            raise ValueError("the part “events” is measured elsewhere")
 
 
 # --- around the load ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Final
 
 import psutil
 
+from bench import realtime
 from bench.measure import NotOffered, Place, measure
 from bench.results import Refusal, Results
 from bench.s3_servers import OURS_S3
@@ -71,6 +72,8 @@ def wanted(server: Server, shape: Shape) -> bool:
     """Variants of ours, and the ceiling, are measured for the shapes alone; curves are ours and the peers'."""
     if shape.part == "rows":
         return server.name in (OURS, OURS_S3)
+    if shape.part == "events":
+        return server.name == OURS_S3
     if server.store != ("s3" if shape.part in ("s3", "latency") else "files"):
         return False
     if shape.ours_only and not server.ours:
@@ -80,7 +83,7 @@ def wanted(server: Server, shape: Shape) -> bool:
 
 def _one(results: Results, server: Server, shape: Shape, repeat: int, place: Place, say: Say) -> None:
     try:
-        sample = measure(server, shape, repeat, place)
+        sample = (realtime.measure if shape.part == "events" else measure)(server, shape, repeat, place)
     except (Broken, NotOffered) as error:
         results.refusals.append(Refusal(server=server.name, shape=shape.name, repeat=repeat, reason=str(error)))
         say(f"{repeat + 1}  {shape.title:<52} {server.name:<15} -: {error}")

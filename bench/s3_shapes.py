@@ -12,7 +12,7 @@ LATENCY_MS = 30.0
 def shapes(size: Size) -> list[Shape]:
     """All shapes of a size, in the order in which they are shown."""
     pick = picker(size)
-    return [*file_shapes(size), *_fast(pick), *_alone(size, pick), *_late(pick)]
+    return [*file_shapes(size), *_fast(pick), *_alone(size, pick), *_late(pick), *_events(pick)]
 
 
 def _fast(pick: Pick) -> list[Shape]:
@@ -132,3 +132,30 @@ def _small(part: Part, name: str, connections: int, uploads: int) -> Shape:
         uploads=uploads,
         upload_bytes=KIBIBYTE,
     )
+
+
+def _events(pick: Pick) -> list[Shape]:
+    uploads, subscribers, hooked = pick(10, 100), pick(40, 1000), pick(20, 2500)
+    return [
+        Shape(
+            name="events-late",
+            title=f"{uploads} uploads finish at once, {subscribers:,} subscribers on two nodes",
+            part="events",
+            group="events",
+            unit=Unit.LATE,
+            connections=subscribers,
+            uploads=uploads,
+            ours_only=True,
+        ),
+        Shape(
+            name="events-deliver",
+            title=f"{2 * hooked:,} events to one webhook on the same machine",
+            part="events",
+            group="events",
+            unit=Unit.DELIVERIES,
+            connections=pick(4, 16),
+            uploads=hooked,
+            in_creation=True,
+            ours_only=True,
+        ),
+    ]

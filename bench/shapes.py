@@ -21,7 +21,7 @@ SLOWEST_UPLOADS: Final = 20
 """A second, likewise."""
 
 Size = Literal["quick", "normal", "full"]
-Part = Literal["files", "load", "growth", "rows", "s3", "latency"]
+Part = Literal["files", "load", "growth", "rows", "s3", "latency", "events"]
 
 
 class Unit(StrEnum):
@@ -33,11 +33,13 @@ class Unit(StrEnum):
     LATENCY = "ms, HEAD p99"
     """Of this and the next less is better."""
     TIME = "ms an upload"
+    LATE = "ms, finish to event, p95"
+    DELIVERIES = "deliveries/s"
 
     @property
     def less_is_better(self) -> bool:
         """Whether it is a time."""
-        return self in (Unit.LATENCY, Unit.TIME)
+        return self in (Unit.LATENCY, Unit.TIME, Unit.LATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Shape:
     name: str
     title: str
     part: Part = "files"
-    group: Literal["shapes", "memory", "slow", "size", "connections", "rows"]
+    group: Literal["shapes", "memory", "slow", "size", "connections", "rows", "events"]
     unit: Unit
     connections: int
     uploads: int = 0
