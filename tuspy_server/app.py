@@ -274,6 +274,8 @@ class TusServer:
             for task in self._background:
                 with suppress(asyncio.CancelledError):
                     await task
+            for outgoing in parts.outgoing:
+                await outgoing.close()
             await _close(parts.stores)
 
     async def _started(self) -> Parts:

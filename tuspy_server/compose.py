@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tuspy_server.clock import SystemClock
 from tuspy_server.events.blocking import BlockingHooks
-from tuspy_server.events.gate import HookGate
+from tuspy_server.events.gate import GateChain, HookGate
 from tuspy_server.events.hooks import Hooks
 from tuspy_server.events.relay import Relay
-from tuspy_server.events.retries import hook_retries
+from tuspy_server.events.retries import hook_retries, webhook_retries
 from tuspy_server.events.wakeup import LocalWakeup
+from tuspy_server.events.webhooks.gate import HttpGate, gate_over_http
+from tuspy_server.events.webhooks.sender import Senders
 from tuspy_server.jobs.service import Jobs
 from tuspy_server.pages import PagePool
 from tuspy_server.ports import Assemblies, BlobStore, Lifetime, Outbox, Peers, ProgressBus, UploadStore, Wakeup
@@ -68,6 +70,14 @@ class Service(Protocol):
         ...
 
 
+class Outgoing(Protocol):
+    """Connections to others, opened when they are needed."""
+
+    async def close(self) -> None:
+        """May be called twice, and without anything open."""
+        ...
+
+
 class News(Wakeup, Peers, Protocol):
     """What processes tell each other."""
 
@@ -113,6 +123,8 @@ class Parts:
     authority: Authority
     streams: Streams
     metrics: Metrics
+    outgoing: Sequence[Outgoing] = ()
+    """To be closed when nothing is sent any more."""
     jobs: Jobs | None = None
     api: ApiEndpoint | None = None
 
@@ -251,6 +263,25 @@ def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
     return opening.ProbedBucket(client, blobs, prober, prefix=prefix, longest_seconds=longest_seconds), blobs
 
 
+def _gate_over_http(settings: Settings, blobs: BlobStore) -> list[HttpGate]:
+    if settings.hook_url is None:
+        return []
+    return [
+        gate_over_http(
+            settings.hook_url.get_secret_value(),
+            settings.hook_kinds,
+            deadline_seconds=settings.hook_url_seconds,
+            secret=None if settings.hook_secret is None else settings.hook_secret.get_secret_value(),
+            local_path=partial(_local_path, blobs),
+        )
+    ]
+
+
+def _local_path(blobs: BlobStore, upload_id: str) -> str | None:
+    path = blobs.path(upload_id)
+    return None if path is None else str(path)
+
+
 def longest_life_seconds(settings: Settings) -> float | None:
     """Of an unfinished upload; None for no end."""
     return settings.expires_cap_seconds if settings.expires_seconds else None
@@ -283,7 +314,14 @@ def compose(
     streams = make_streams(
         settings, authority, log=stores.outbox, uploads=stores.uploads, jobs=stores.jobs, bus=stores.progress
     )
-    gate = HookGate(blocking)
+    over_http = _gate_over_http(settings, stores.blobs)
+    gate = GateChain([HookGate(blocking), *over_http])
+    senders = Senders(
+        settings.endpoints,
+        webhook_retries(settings.webhook_days * DAY_SECONDS),
+        settings.cloudevents_source,
+        local_path=partial(_local_path, stores.blobs),
+    )
     locations = Locations.from_settings(settings.public_url, settings.trusted_proxies)
     cors = Cors(settings.cors_origins, settings.cors_credentials)
     lifetime = None
@@ -358,7 +396,10 @@ def compose(
         ),
         relay=Relay(
             stores.outbox,
-            lambda: hooks.recipients(settings.hook_seconds, hook_retries(settings.hook_attempts)),
+            lambda: [
+                *hooks.recipients(settings.hook_seconds, hook_retries(settings.hook_attempts)),
+                *senders.recipients,
+            ],
             wakeup,
             streams.feed.advance,
         ),
@@ -374,4 +415,5 @@ def compose(
         authority=authority,
         streams=streams,
         metrics=metrics,
+        outgoing=(senders, *over_http),
     )

@@ -151,6 +151,20 @@ class HttpGate:
             raise HookFailed from error
 
 
+def gate_over_http(
+    url: str, kinds: Collection[str], *, deadline_seconds: float, secret: str | None, local_path: LocalPath
+) -> HttpGate:
+    """A gate with connections of its own. `url` may be a private address: the operator's own application, which is the
+    one destination of these calls, and whom nobody else has named."""
+    return HttpGate(
+        HttpClient(url, at_once=AT_ONCE, private=True),
+        [HookKind(kind) for kind in kinds],
+        deadline_seconds=deadline_seconds,
+        secrets=() if secret is None else (secret,),
+        local_path=local_path,
+    )
+
+
 class _Unreadable(Exception):
     """The answer says nothing that can be acted upon."""
 
