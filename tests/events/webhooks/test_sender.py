@@ -218,7 +218,8 @@ def test_what_the_relay_is_told() -> None:
     retries = webhook_retries(1000)
     plain = endpoint("https://app.example", processing=True, types=frozenset({EventType.FINISHED}))
     recipient = Sender(plain, "s").recipient(retries)
-    assert (recipient.name, recipient.consumer.types) == ("webhook:app", {EventType.FINISHED})
+    assert recipient.name == "webhook:app"
+    assert recipient.consumer.types == {EventType.FINISHED}
     assert (recipient.consumer.processing, recipient.at_once, recipient.call_seconds) == (True, 4, 10)
     assert recipient.retries is retries
 
