@@ -47,6 +47,7 @@ async def serve(tmp_path: Path, http: HttpClass) -> AsyncIterator[Serve]:
         async def start(**changes: Any) -> Served:
             tus = TusServer(settings(tmp_path / "data", **changes))
             port = await stack.enter_async_context(listen(tus.app, http=http))
+            stack.callback(tus.drain)
             return Served(port, tus, tus.settings.path)
 
         yield start

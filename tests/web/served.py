@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from tests.web.wire import BODY, TUS, Fields, Reply, Wire
 from tuspy_server import Settings, TusServer
 from tuspy_server.edge.connection import EdgeConnection
+from tuspy_server.edge.websocket import MESSAGE_BYTES, EdgeWebSocket
 
 Snapshot: TypeAlias = dict[str, Any]
 HttpClass: TypeAlias = type[HttpToolsProtocol] | type[EdgeConnection]
@@ -32,7 +33,16 @@ async def listen(
 
     `uvicorn.Server` itself would take the signals of pytest, and sleep 0.2 s at each of hundreds of ends.
     """
-    config = uvicorn.Config(app, ws="none", lifespan="on", root_path=root_path, log_config=None, proxy_headers=False)
+    config = uvicorn.Config(
+        app,
+        ws=EdgeWebSocket,
+        ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        root_path=root_path,
+        log_config=None,
+        proxy_headers=False,
+    )
     config.load()
     state = ServerState()
     life = LifespanOn(config)

@@ -33,11 +33,13 @@ class Response:
     Attributes:
         keep_alive: whether the connection may stay; what the head says about it is settled by `start`.
         framed: whether the client can tell where the body ends while the connection stays open.
+        is_stream: whether it is a stream of events, whose end nobody waits for.
     """
 
     def __init__(self, method: str, http_version: str, *, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
         self.framed = True
+        self.is_stream = False
         self._method = method
         self._http_version = http_version
         self._has_body = method != "HEAD"
@@ -59,6 +61,8 @@ class Response:
                     if lowered == b"connection" and b"close" in value.lower():
                         self.keep_alive = False
                     continue
+            if lowered == b"content-type" and value.startswith(b"text/event-stream"):
+                self.is_stream = True
             line = b"%b: %b\r\n" % (name, value)
             if not _HEADER(line):
                 raise RuntimeError(UNSAFE)
