@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from tests.web.served import Served
@@ -56,6 +58,13 @@ class Api:
         return [file["status"] for file in (await self.job(job))["files"]]
 
 
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
+    """Wait for a condition that has no event of its own; a deadline, not a guess, ends it."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 def shown(reply: Reply) -> Json:
     found: Json = json.loads(reply.body)
     return found
@@ -74,4 +83,4 @@ def pointers(reply: Reply) -> list[str]:
     return [error["pointer"] for error in shown(reply).get("errors", [])]
 
 
-__all__ = ["BODY", "JSON", "TOKEN", "WITH_TOKEN", "Api", "Json", "pointers", "problem", "shown"]
+__all__ = ["BODY", "JSON", "TOKEN", "WITH_TOKEN", "Api", "Json", "pointers", "problem", "shown", "until"]

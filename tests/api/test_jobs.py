@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.api.asking import WITH_TOKEN, Api, pointers, problem, shown
+from tests.api.asking import WITH_TOKEN, Api, pointers, problem, shown, until
 from tests.api.conftest import ServeApi
 from tuspy_server import Refused, TusServer, Upload
 from tuspy_server.access import RequestContext
@@ -143,9 +143,12 @@ async def test_a_job_is_cancelled_while_it_is_uploaded(api: Api) -> None:
     head += f"Content-Type: application/offset+octet-stream\r\nContent-Length: {1 << 20}\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", api.served.port)
     writer.write(head.encode() + bytes(1000))
+
+    async def arrives() -> bool:
+        return (await api.statuses(job))[0] == "UPLOADING"
+
+    await until(arrives)
     async with asyncio.timeout(20):
-        while (await api.statuses(job))[0] != "UPLOADING":
-            await asyncio.sleep(0.01)
         cancelled = await asyncio.gather(*(api.delete(job["url"]) for _ in range(5)))
         answer = await reader.readuntil(b"\r\n")
     writer.close()
