@@ -59,6 +59,7 @@ class Judge:
     def _path(self, path: str) -> str:
         exact = [name for name in self._description["paths"] if name == path]
         patterns = {name: re.sub(r"\{\w+\}", "[^/]+", name) for name in self._description["paths"]}
+        found: str
         (found,) = exact or [name for name, pattern in patterns.items() if re.fullmatch(pattern, path)]
         return found
 
