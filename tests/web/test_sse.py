@@ -61,7 +61,8 @@ async def test_a_reader_that_comes_back_at_every_event_misses_none(serve: Serve)
     source = EventSource(server.port)
     async with source:
         await source.next("live")
-    wanted, seen = [], []
+    wanted: list[tuple[str, str]] = []
+    seen: list[tuple[str, str]] = []
     for _ in range(15):
         target = await server.create(1, b"x")
         wanted += [("upload.created", upload_id(target)), ("upload.finished", upload_id(target))]

@@ -118,9 +118,8 @@ class EdgeConnection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """A client may close its side behind whole requests and still wait for their answers; otherwise it is gone."""
         streams = self._exchange is not None and self._exchange.response.is_stream
-        unanswered = (self._state is _State.RESPONSE and not streams) or (
-            self._state is _State.HEAD and self._received.unread
-        )
+        asks = self._state is _State.HEAD and self._received.unread
+        unanswered = asks or (self._state is _State.RESPONSE and not streams)
         # TLS cannot be half-closed: asyncio ends the connection whatever is returned.
         self._half_closed = unanswered and not is_ssl(self._transport)
         return self._half_closed

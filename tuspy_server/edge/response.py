@@ -12,6 +12,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 _HEADER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n").fullmatch
 UNSAFE: Final = "a response header would break the response"
 
+_STREAM: Final = b"content-type: text/event-stream"
 _BODYLESS: Final = (204, 304)
 _FRAMING: Final = frozenset({b"content-length", b"connection", b"keep-alive", b"transfer-encoding"})
 """Of the application's, its length and `Connection: close` are heeded: the rest is this connection's own matter."""
@@ -61,12 +62,11 @@ class Response:
                     if lowered == b"connection" and b"close" in value.lower():
                         self.keep_alive = False
                     continue
-            if lowered == b"content-type" and value.startswith(b"text/event-stream"):
-                self.is_stream = True
             line = b"%b: %b\r\n" % (name, value)
             if not _HEADER(line):
                 raise RuntimeError(UNSAFE)
             lines.append(line)
+        self.is_stream = any(line.startswith(_STREAM) for line in lines)
         self._has_body = self._method != "HEAD" and status not in _BODYLESS
         if self._has_body and self._left is None:
             # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.

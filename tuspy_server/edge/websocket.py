@@ -65,6 +65,17 @@ class EdgeWebSocket(WebSocketsSansIOProtocol):
             self._hold()
         return message
 
+    async def run_asgi(self) -> None:
+        """uvicorn leaves the names of headers as they were sent, where ASGI has them in lower case."""
+        self.scope["headers"] = [(name.lower(), value) for name, value in self.scope["headers"]]
+        await super().run_asgi()
+
+    async def send(self, message: Any) -> None:
+        """See ASGI. To uvicorn a handshake that was refused by a status is one that was never answered."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
     def handle_cont(self, event: Frame) -> None:
         """Of fragments without a byte there can be any number in a message."""
         if len(self.frames) >= MOST_FRAGMENTS:

@@ -32,7 +32,7 @@ class Origins:
 def header(scope: Scope, name: bytes) -> str | None:
     """The first value of a header; None where it is absent."""
     for known, value in scope["headers"]:
-        if known == name:
+        if known.lower() == name:  # servers of WebSockets may leave names as they were sent
             text: str = value.decode("latin-1")
             return text
     return None
