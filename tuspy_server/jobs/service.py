@@ -8,7 +8,6 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final, TypeVar
 
 import structlog
@@ -25,6 +24,7 @@ from tuspy_server.protocol.errors import (
     InvalidRequest,
     JobNotFound,
     TusError,
+    UploadBusy,
     UploadTooLarge,
 )
 from tuspy_server.protocol.metadata import metadata_text
@@ -42,7 +42,8 @@ BREATH: Final = 64
 EMPTY_WAIT_SECONDS: Final = 5.0
 """How long the maker of a job waits for its files without bytes to be finished; they are finished in any case."""
 
-GRACE: Final = timedelta(seconds=30)
+FINISH_TRIES: Final = 5
+FINISH_AGAIN_SECONDS: Final = 0.05
 PAGE: Final = 1000
 PURGE_BATCH: Final = 100
 
@@ -195,12 +196,20 @@ class Jobs:
 
         async def finish(upload: Upload) -> None:
             with suppress(TusError):  # `recover` finishes it
-                finished[upload.id] = await self._uploads.finish_empty(upload.id)
+                finished[upload.id] = await self._finish_empty(upload)
 
         with suppress(TimeoutError):
             async with asyncio.timeout(EMPTY_WAIT_SECONDS):
                 await self._to_the_end(_each(empty, finish))
         return [finished.get(upload.id, upload) for upload in uploads]
+
+    async def _finish_empty(self, upload: Upload) -> Upload:
+        """A sweep may be at it, too: then one of the two is told to come again, and finds it finished."""
+        for _ in range(FINISH_TRIES):
+            with suppress(UploadBusy):
+                return await self._uploads.finish_empty(upload.id)
+            await asyncio.sleep(FINISH_AGAIN_SECONDS)
+        return await self._uploads.finish_empty(upload.id)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -223,13 +232,10 @@ class Jobs:
 
     async def _bring_to_end(self, upload: Upload) -> None:
         if upload.upload_length == 0 and upload.writer is None:
-            # Whoever has just made it finishes it, too, and is to be able to say so.
-            if upload.as_of - upload.created_at < GRACE:
-                return
             job = None if upload.job_id is None else await self._store.job(upload.job_id, None)
             if job is None or job[0].cancelled_at is None:
                 with suppress(TusError):  # the next sweep tries again
-                    await self._uploads.finish_empty(upload.id)
+                    await self._finish_empty(upload)
                 return
         await self._end(upload)
 
