@@ -15,6 +15,7 @@ from tuspy_server.events.feed import Feed
 from tuspy_server.events.subscription import Subscription
 from tuspy_server.protocol.errors import ClientDisconnected, Draining, Forbidden, JobNotFound, TryLater, UploadNotFound
 from tuspy_server.web.authority import Authority
+from tuspy_server.web.host import host_is_stopping
 from tuspy_server.web.frames import Frame, Frames
 from tuspy_server.web.interests import Wish
 from tuspy_server.web.origins import Origins
@@ -30,6 +31,9 @@ UNREAD_SECONDS: Final = 60.0
 
 LAST_SECONDS: Final = 1.0
 """The same once the server drains."""
+
+HOST_SECONDS: Final = 0.5
+"""Between two looks whether the host stops."""
 
 TROUBLE_SECONDS: Final = 1.0
 """Before a replay that has met trouble with the store goes on."""
@@ -221,6 +225,7 @@ class Realtime:
         self._most_streams = most_streams
         self._streams: dict[Stream, None] = {}
         self._is_draining = False
+        self._watching: asyncio.Task[None] | None = None
 
     def open(self, scope: Scope, send: Send) -> Stream:
         """A new stream, which follows nothing yet; the caller closes it.
@@ -236,6 +241,8 @@ class Realtime:
             raise TooManyStreams
         stream = Stream(self, scope, send)
         self._streams[stream] = None
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.get_running_loop().create_task(self._watch_host())
         return stream
 
     def close_stream(self, stream: Stream) -> None:
@@ -268,3 +275,12 @@ class Realtime:
         """After `drain`."""
         self.drain()
         await self.rechecks.close()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+
+    async def _watch_host(self) -> None:
+        while self._streams and not host_is_stopping():
+            await asyncio.sleep(HOST_SECONDS)
+        if self._streams:
+            self.drain()
