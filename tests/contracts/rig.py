@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from tests.contracts.rows import a_row
 from tuspy_server.model import UploadStatus
-from tuspy_server.ports import BlobStore, BlobWriter, Claimed, Cleanup, Outbox, UploadStore
+from tuspy_server.ports import BlobStore, BlobWriter, Catalogue, Claimed, Cleanup, JobStore, Outbox, UploadStore
 
 
 class ManualClock:
@@ -24,6 +25,10 @@ class ManualClock:
         self._now += timedelta(seconds=seconds)
 
 
+class Jobs(JobStore, Catalogue, Protocol):
+    """Both; every adapter has one object for them."""
+
+
 class StoreRig(ABC):
     """One database. `reopen` is what a killed process and the next one do to it."""
 
@@ -37,6 +42,10 @@ class StoreRig(ABC):
     @property
     @abstractmethod
     def outbox(self) -> Outbox: ...
+
+    @property
+    @abstractmethod
+    def jobs(self) -> Jobs: ...
 
     @abstractmethod
     async def start(self) -> None: ...

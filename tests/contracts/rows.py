@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from typing import Any
 
 from tuspy_server.model import EventType, Placement, Upload, UploadStatus, event_id
-from tuspy_server.ports import Claim, Commit, Ending, EventDraft, Lifetime, NewUpload, Outbox, UploadStore
+from tuspy_server.ports import Claim, Commit, Ending, EventDraft, Lifetime, NewFile, NewUpload, Outbox, UploadStore
 
 HOUR = Lifetime(idle_seconds=3600, cap_seconds=10 * 3600)
 
@@ -40,9 +41,17 @@ def a_row(
     )
 
 
-def draft(event_type: EventType, upload_id: str) -> EventDraft:
+def draft(
+    event_type: EventType, upload_id: str, *, tenant: str | None = None, job_id: str | None = None, **facts: Any
+) -> EventDraft:
+    """`facts`: more of its data."""
     return EventDraft(
-        id=event_id(upload_id, event_type), type=event_type, upload_id=upload_id, data={"upload_id": upload_id}
+        id=event_id(upload_id, event_type),
+        type=event_type,
+        upload_id=upload_id,
+        data={"upload_id": upload_id, **facts},
+        tenant=tenant,
+        job_id=job_id,
     )
 
 
@@ -50,16 +59,27 @@ def expiry_of(upload: Upload) -> EventDraft:
     return draft(EventType.EXPIRED, upload.id)
 
 
+def new_upload(upload_id: str | None = None, *, length: int | None = 10, **fields: Any) -> NewUpload:
+    """`fields`: of `NewUpload`."""
+    given: dict[str, Any] = {"upload_metadata": None, "writer": None, "lifetime": None, **fields}
+    return NewUpload(id=upload_id or new_id(), upload_length=length, **given)
+
+
+def new_file(upload_id: str | None = None, *, length: int | None = 10, **fields: Any) -> NewFile:
+    """One file of a job, with its event."""
+    new = new_upload(upload_id, length=length, **fields)
+    return NewFile(new=new, event=draft(EventType.CREATED, new.id, tenant=new.tenant, job_id=new.job_id))
+
+
 async def create(
     store: UploadStore,
     *,
     length: int | None = 10,
     metadata: str | None = None,
-    writer: str | None = None,
-    lifetime: Lifetime | None = None,
+    **fields: Any,
 ) -> Upload:
-    new = NewUpload(id=new_id(), upload_length=length, upload_metadata=metadata, writer=writer, lifetime=lifetime)
-    return await store.create(new, draft(EventType.CREATED, new.id))
+    file = new_file(length=length, upload_metadata=metadata, **fields)
+    return await store.create(file.new, file.event)
 
 
 async def claim(
@@ -109,11 +129,12 @@ def commit(
 
 
 async def finish(store: UploadStore, row: Upload, length: int) -> Upload | None:
-    return await store.finish(commit(row, length, length=length, release=True), draft(EventType.FINISHED, row.id))
+    event = draft(EventType.FINISHED, row.id, tenant=row.tenant, job_id=row.job_id)
+    return await store.finish(commit(row, length, length=length, release=True), event)
 
 
-async def finished(store: UploadStore, *, length: int = 10) -> Upload:
-    row = await create(store, length=length, writer=new_id())
+async def finished(store: UploadStore, *, length: int = 10, **fields: Any) -> Upload:
+    row = await create(store, length=length, writer=new_id(), **fields)
     done = await finish(store, row, length)
     assert done is not None
     return done
@@ -124,8 +145,8 @@ async def terminate(store: UploadStore, upload: Upload, *, writer: str | None = 
     return await store.end(Ending(upload_id=upload.id, status=UploadStatus.TERMINATED, event=event, writer=writer))
 
 
-async def fail(store: UploadStore, upload: Upload, *, writer: str | None = None) -> Upload | None:
-    event = draft(EventType.FAILED, upload.id)
+async def fail(store: UploadStore, upload: Upload, *, writer: str | None = None, **facts: Any) -> Upload | None:
+    event = draft(EventType.FAILED, upload.id, **facts)
     return await store.end(Ending(upload_id=upload.id, status=UploadStatus.FAILED, event=event, writer=writer))
 
 

@@ -20,6 +20,10 @@ class MemoryStoreRig(StoreRig):
     def outbox(self) -> MemoryUploadStore:
         return self.store
 
+    @property
+    def jobs(self) -> MemoryUploadStore:
+        return self.store
+
     async def start(self) -> None:
         await self.store.open()
 

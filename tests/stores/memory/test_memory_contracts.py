@@ -8,10 +8,16 @@ import pytest
 
 from tests.contracts.assemblies import AssembliesContract
 from tests.contracts.blob_store import BlobStoreContract, put
+from tests.contracts.catalogue import CatalogueContract
+from tests.contracts.consumers import ConsumersContract
+from tests.contracts.event_log import EventLogContract
+from tests.contracts.jobs import JobStoreContract
 from tests.contracts.outbox import OutboxContract
+from tests.contracts.processing import ProcessingContract
 from tests.contracts.rig import ManualClock
 from tests.contracts.rows import new_id
 from tests.contracts.upload_endings import UploadEndingsContract
+from tests.contracts.upload_facts import UploadFactsContract
 from tests.contracts.upload_store import UploadStoreContract
 from tests.stores.memory.rigs import MemoryBlobRig, MemoryStoreRig
 
@@ -37,6 +43,30 @@ class TestMemoryAssemblies(AssembliesContract):
 
 
 class TestMemoryOutbox(OutboxContract):
+    pass
+
+
+class TestMemoryCatalogue(CatalogueContract):
+    pass
+
+
+class TestMemoryJobStore(JobStoreContract):
+    pass
+
+
+class TestMemoryUploadFacts(UploadFactsContract):
+    pass
+
+
+class TestMemoryProcessing(ProcessingContract):
+    pass
+
+
+class TestMemoryConsumers(ConsumersContract):
+    pass
+
+
+class TestMemoryEventLog(EventLogContract):
     pass
 
 

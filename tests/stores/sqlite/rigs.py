@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.contracts.rig import ManualClock, StoreRig
 from tuspy_server.stores.sqlite.database import Database
+from tuspy_server.stores.sqlite.jobs import SqliteJobs
 from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
 
@@ -22,6 +23,7 @@ class SqliteRig(StoreRig):
         self.database = Database(self.path, durable=self._durable, deadline_seconds=self._deadline_seconds)
         self._uploads = SqliteUploadStore(self.database, self.clock)
         self._outbox = SqliteOutbox(self.database, self.clock)
+        self._jobs = SqliteJobs(self.database, self.clock)
 
     @property
     def uploads(self) -> SqliteUploadStore:
@@ -30,6 +32,10 @@ class SqliteRig(StoreRig):
     @property
     def outbox(self) -> SqliteOutbox:
         return self._outbox
+
+    @property
+    def jobs(self) -> SqliteJobs:
+        return self._jobs
 
     async def start(self) -> None:
         await self.uploads.open()

@@ -196,8 +196,9 @@ async def test_no_commit_is_lost_beside_another_writer(rig: SqliteRig) -> None:
         with closing(sqlite3.connect(rig.path, isolation_level=None, timeout=10)) as other:
             while not stopping.is_set():
                 other.execute("BEGIN IMMEDIATE")
-                other.execute("UPDATE uploads SET created_at = created_at")
+                other.execute("UPDATE uploads SET upload_metadata = upload_metadata")
                 other.execute("COMMIT")
+                stopping.wait(0.001)  # SQLite gives nobody a turn: who waits must find it free
 
     thread = threading.Thread(target=hammer)
     thread.start()
