@@ -220,9 +220,18 @@ async def test_a_hook_that_fails_is_called_again_with_the_same_event(server: Ser
 
 
 async def test_events_of_an_earlier_life_reach_a_hook(tmp_path: Path) -> None:
-    """I6: what was committed before the server stopped is delivered after it starts."""
-    async with served(first := TusServer(settings(tmp_path))) as server:
+    """I6: what a hook had not done when its server stopped is delivered after it starts."""
+    first, began = TusServer(settings(tmp_path)), asyncio.Event()
+
+    async def hang(event: Event) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    first.on("upload.finished", name="late")(hang)
+    async with served(first) as server:
         target = await server.create(5, b"hello")
+        async with asyncio.timeout(10):
+            await began.wait()
     await first.stop()
     second, seen = TusServer(settings(tmp_path)), Seen()
     second.on("upload.finished", name="late")(seen.events.put)

@@ -8,23 +8,46 @@ import re
 import pytest
 
 import tuspy_server
-from tuspy_server import Event, Settings, TusError, TusServer, Upload, UploadGone, UploadNotFound
+from tuspy_server import (
+    Creation,
+    Event,
+    Grant,
+    Proposal,
+    RequestContext,
+    Settings,
+    StoredUpload,
+    TusError,
+    TusServer,
+    Upload,
+    UploadGone,
+    UploadNotFound,
+)
 
 OFFERED = {
+    "Creation",
     "Event",
     "EventType",
+    "Forbidden",
+    "Grant",
+    "Intent",
+    "Proposal",
+    "Refused",
+    "RequestContext",
     "Settings",
+    "StoredUpload",
     "TusError",
     "TusServer",
+    "Unauthorized",
     "Upload",
     "UploadGone",
     "UploadNotFound",
     "UploadStatus",
+    "Webhook",
     "__version__",
 }
 METHODS = {
-    "app", "check", "drain", "find", "lifespan", "on", "path", "read", "render_metrics", "start", "stop", "sweep",
-    "terminate",
+    "app", "authorize", "check", "drain", "find", "lifespan", "on", "path", "pre_create", "pre_finish", "pre_terminate",
+    "read", "render_metrics", "start", "stop", "sweep", "terminate",
 }  # fmt: skip
 
 
@@ -47,7 +70,7 @@ def test_each_method_is_documented(name: str) -> None:
     assert inspect.getdoc(getattr(TusServer, name))
 
 
-@pytest.mark.parametrize("row", [Upload, Event])
+@pytest.mark.parametrize("row", [Upload, Event, Creation, Grant, Proposal, RequestContext, StoredUpload])
 def test_each_field_of_a_row_is_documented(row: type) -> None:
     documented = inspect.getdoc(row) or ""
     assert [name for name in row.__annotations__ if f"{name}: " not in documented] == []

@@ -50,12 +50,14 @@ class RequestContext:
     """What a hook is told of the request.
 
     Attributes:
-        method, path: as received; the path below the host.
+        method: as received.
+        path: below the host, as received.
         headers: names in lower case; of a name that came several times the last value.
         query: names and values of the query string, decoded; of a name that came several times the last value.
         client: address of the peer, or None.
         grant: what `authorize` has granted; in `authorize` itself `EVERYTHING`.
-        upload_id, job_id: which upload or job is meant, where one is.
+        upload_id: which upload is meant, where one is.
+        job_id: which job is meant, where one is.
     """
 
     method: str

@@ -194,10 +194,13 @@ class Event:
         id: the same in every delivery; receivers deduplicate by it.
         type: see `EventType`.
         upload_id: the upload that it is about.
-        data: JSON-compatible facts: `upload_length`, `upload_offset`, `upload_metadata` (raw), `metadata` (parsed).
+        data: JSON-compatible facts: `upload_id`, `upload_offset`, `upload_length`, `upload_metadata` (raw), `metadata`
+            (parsed), `trusted_metadata`, `tenant`, `job_id`, `key`, `bucket`, `etag`, `checksum`, `created_at`, and the
+            `reason` of a failure; None for what is not known.
         time: when the transaction ran, by the store's clock.
         position: place in the order that readers see, from 1; None until the relay has numbered it.
-        tenant, job_id: of the upload.
+        tenant: of the upload.
+        job_id: of the upload.
     """
 
     id: str

@@ -94,8 +94,8 @@ async def test_authorize_decides_all_but_the_token() -> None:
 )
 async def test_a_refusal_looks_like_an_unknown_id(named: dict[str, str], error: type[TusError]) -> None:
     """I9."""
+    refusing = authority(answer=False)
     with pytest.raises(error):
-        refusing = authority(answer=False)
         await refusing.grant(Intent.READ, scope(), upload_id=named.get("upload_id"), job_id=named.get("job_id"))
 
 

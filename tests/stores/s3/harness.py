@@ -14,7 +14,8 @@ from tuspy_server.model import EventType, Upload, UploadStatus
 from tuspy_server.pages import PagePool
 from tuspy_server.ports import Claim, Claimed, Commit, Ending, NewUpload, Stored
 from tuspy_server.protocol.errors import TryLater, TusError, WriterFenced
-from tuspy_server.stores.memory.uploads import SETTLED_SECONDS, MemoryUploadStore
+from tuspy_server.stores.memory.rows import SETTLED_SECONDS
+from tuspy_server.stores.memory.uploads import MemoryUploadStore
 from tuspy_server.stores.s3.bucket import Bucket
 from tuspy_server.stores.s3.keys import Keys
 from tuspy_server.stores.s3.part_plan import PartPlan
