@@ -11,7 +11,7 @@ import asyncpg
 
 from tuspy_server.model import Upload
 from tuspy_server.ports import FileStatus, Job, JobCounts, NewFile, UploadFilter, UploadSums
-from tuspy_server.protocol.errors import JobClosed, JobNotFound
+from tuspy_server.protocol.errors import IdTaken, JobClosed, JobNotFound
 from tuspy_server.stores.postgres.errors import inserted
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.pool import Pool
@@ -40,6 +40,8 @@ class PostgresJobs:
     ) -> tuple[Job, Sequence[Upload]]:
         """See the port."""
         rows = await inserted(self._pool.fetch(SQL["create_job"], job_id, tenant, *self._columns(files)))
+        if not rows:
+            raise IdTaken
         job = Job(id=job_id, tenant=tenant, created_at=rows[0]["job_created_at"], cancelled_at=None)
         return job, _uploads(rows)
 

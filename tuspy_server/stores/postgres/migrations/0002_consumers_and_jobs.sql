@@ -19,7 +19,8 @@ CREATE INDEX uploads_by_tenant ON uploads (tenant, created_at, id) WHERE tenant 
 CREATE INDEX uploads_by_job ON uploads (job_id, job_number) WHERE job_id IS NOT NULL;
 -- What a crash may have left of a job: see left_files.
 CREATE INDEX uploads_open_files ON uploads (job_id) WHERE status = 'uploading' AND job_id IS NOT NULL;
-CREATE INDEX uploads_empty ON uploads (created_at) WHERE status = 'uploading' AND upload_length = 0;
+CREATE INDEX uploads_empty_files ON uploads (created_at)
+    WHERE status = 'uploading' AND upload_length = 0 AND job_id IS NOT NULL;
 
 -- `files` is the number of the newest file.
 CREATE TABLE jobs (

@@ -36,8 +36,10 @@ created AS (
 );
 
 -- name: create_job
+-- An id is also taken while files of a job that was forgotten still name it.
 WITH job AS (
-    INSERT INTO jobs (id, tenant, created_at, files) VALUES ($1::text, $2::text, now(), $3::integer)
+    INSERT INTO jobs (id, tenant, created_at, files)
+    SELECT $1::text, $2::text, now(), $3::integer WHERE NOT EXISTS (SELECT FROM uploads WHERE uploads.job_id = $1)
     RETURNING id AS job_key, tenant AS job_tenant, created_at AS job_created_at, 0 AS before
 ), {new_files}
 SELECT {columns}, now() AS as_of, job_created_at FROM job LEFT JOIN created ON true ORDER BY job_number;
@@ -95,7 +97,8 @@ WHERE id IN (
      WHERE jobs.cancelled_at IS NOT NULL ORDER BY uploads.created_at, uploads.id LIMIT $1)
     UNION ALL
     (SELECT uploads.id FROM uploads
-     WHERE uploads.status = 'uploading' AND uploads.upload_length = 0 AND uploads.writer IS NULL
+     WHERE uploads.status = 'uploading' AND uploads.upload_length = 0 AND uploads.job_id IS NOT NULL
+       AND uploads.writer IS NULL
      ORDER BY uploads.created_at, uploads.id LIMIT $1))
 ORDER BY created_at, id LIMIT $1;
 
