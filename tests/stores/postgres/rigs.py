@@ -112,10 +112,6 @@ class PostgresRig(StoreRig):
     def jobs(self) -> PostgresJobs:
         return self._jobs
 
-    @property
-    def catalogue(self) -> PostgresJobs:
-        return self._jobs
-
     async def start(self) -> None:
         await self.uploads.open()
 

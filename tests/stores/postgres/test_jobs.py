@@ -114,13 +114,13 @@ async def every_kind(rig: PostgresRig) -> list[Upload]:
 
 async def test_sql_and_python_name_a_files_status_alike(rig: PostgresRig) -> None:
     await every_kind(rig)
-    uploads = await rig.catalogue.list_uploads(UploadFilter(), before=None, limit=100)
+    uploads = await rig.jobs.list_uploads(UploadFilter(), before=None, limit=100)
     by_python = {upload.id: file_status(upload) for upload in uploads}
     assert set(by_python.values()) == set(FileStatus)
     for status in FileStatus:
-        found = await rig.catalogue.list_uploads(UploadFilter(status=status), before=None, limit=100)
+        found = await rig.jobs.list_uploads(UploadFilter(status=status), before=None, limit=100)
         assert {upload.id for upload in found} == {key for key, value in by_python.items() if value is status}
-    sums = await rig.catalogue.sum_uploads(UploadFilter())
+    sums = await rig.jobs.sum_uploads(UploadFilter())
     assert sum(sums.files.values()) == len(uploads)
     assert all(sums.files[status] == list(by_python.values()).count(status) for status in FileStatus)
 
@@ -135,7 +135,7 @@ async def test_lengths_add_up_past_what_a_bigint_holds(rig: PostgresRig) -> None
         done = await finish(rig.uploads, row, 2**63 - 1)
         assert done is not None
         assert done.status is UploadStatus.FINISHED
-    sums = await rig.catalogue.sum_uploads(UploadFilter())
+    sums = await rig.jobs.sum_uploads(UploadFilter())
     assert sums.finished_bytes == sums.received_bytes == 2 * (2**63 - 1)
 
 
