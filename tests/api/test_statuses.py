@@ -74,7 +74,7 @@ async def test_a_file_that_no_hook_can_process_has_failed_until_one_can(serve_ap
     assert (failed["status"], failed["failedCount"], failed["bytes"]["uploaded"]) == ("FAILED", 1, 3)
     assert (await api.served.request("GET", job["files"][0]["url"])).body == b"abc"
     processor.fails = False
-    assert await outbox_of(api).retry_now(DeliveryFilter(consumer="hook:processor")) == 1
+    assert await outbox_of(api).retry_now(DeliveryFilter(consumer="python:processor")) == 1
     await stands(api, job, "COMPLETED")
     assert (await api.job(job))["status"] == "COMPLETED"
     assert len(processor.seen) >= 2
@@ -95,9 +95,12 @@ async def test_a_file_that_nobody_brings_expires(serve_api: ServeApi) -> None:
 
 
 async def test_an_old_job_is_forgotten_once_all_of_it_has_ended(serve_api: ServeApi) -> None:
-    api = await serve_api(job_seconds=0.01, gone_seconds=0, sweep_interval_seconds=3600)
-    ended, still_open = await api.make(0), await api.make(0, 5)
-    await asyncio.sleep(0.02)  # so that both are old
-    await api.tus.sweep()
-    assert (await api.get(ended["url"])).status == 404
+    api = await serve_api(job_seconds=0.5, gone_seconds=0, sweep_interval_seconds=3600)
+    still_open, ended = await api.make(0, 5), await api.make(0)
+
+    async def is_forgotten() -> bool:
+        await api.tus.sweep()
+        return (await api.get(ended["url"])).status == 404
+
+    await until(is_forgotten)
     assert await api.statuses(still_open) == ["COMPLETED", "QUEUED"]

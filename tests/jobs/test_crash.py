@@ -15,7 +15,7 @@ from tests.support.process import ServerProcess, wait_for
 
 __all__ = ["make_server"]
 
-SOON = {"sweep_interval_seconds": 0.2, "api_open": True}
+SWEEP_SECONDS = 0.2
 
 
 def ask(server: ServerProcess, method: str, path: str, body: object = None) -> Answer | None:
@@ -41,7 +41,7 @@ def the_job(server: ServerProcess) -> dict[str, Any]:
 @pytest.mark.parametrize("point", ["claim:before:1", "claim:after:2", "finish:before:1", "finish:after:2"])
 def test_files_without_bytes_are_finished_after_a_crash(make_server: MakeServer, point: str) -> None:
     """C07, I6: their maker never heard of them, and their events come all the same."""
-    server = make_server(program=FAILPOINT_SERVER, **SOON)
+    server = make_server(program=FAILPOINT_SERVER, sweep_interval_seconds=SWEEP_SECONDS, api_open=True)
     events = server.folder / "events"
     server.start(**{FAILPOINT_VARIABLE: point, EVENTS_VARIABLE: str(events)})
     files = [{"name": f"empty-{number}", "length": 0} for number in range(5)] + [{"name": "other", "length": 3}]
@@ -58,7 +58,7 @@ def test_files_without_bytes_are_finished_after_a_crash(make_server: MakeServer,
 @pytest.mark.parametrize("point", ["end:before:1", "end:after:1", "end:before:7"])
 def test_a_job_is_cancelled_to_its_end_after_a_crash(make_server: MakeServer, point: str) -> None:
     """I12."""
-    server = make_server(program=FAILPOINT_SERVER, **SOON)
+    server = make_server(program=FAILPOINT_SERVER, sweep_interval_seconds=SWEEP_SECONDS, api_open=True)
     events = {EVENTS_VARIABLE: str(server.folder / "events")}
     server.start(**{FAILPOINT_VARIABLE: point}, **events)
     files = [{"name": f"file-{number}", "length": 5} for number in range(10)]

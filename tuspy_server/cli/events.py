@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
@@ -116,11 +116,11 @@ def replay_events(
 
     async def replay() -> None:
         async with outbox_of(settings, changes=True) as outbox:
-            await _must_know(outbox, consumer)
+            whole = await _known(outbox, consumer)
             last = None if up_to is None else (await _cursor(outbox, up_to)).position
             start = (await _cursor(outbox, after or "0")).position
-            count = await outbox.replay(consumer, start, last, only)
-            print(f"{_counted(count, 'event')} will be delivered to {printable(consumer)}")
+            count = await outbox.replay(whole, start, last, only)
+            print(f"{_counted(count, 'event')} will be delivered to {printable(whole)}")
 
     return _run(replay())
 
@@ -176,9 +176,7 @@ def retry_deliveries(
 
     async def retry() -> None:
         async with outbox_of(settings, changes=True) as outbox:
-            if consumer is not None:
-                await _must_know(outbox, consumer)
-            count = await outbox.retry_now(only)
+            count = await outbox.retry_now(await _whole(outbox, only))
             print(f"{_counted(count, 'delivery', 'deliveries')} will be tried again")
 
     return _run(retry())
@@ -194,7 +192,7 @@ def _run(work: Coroutine[Any, Any, None]) -> int:
 
 async def _list_deliveries(settings: Settings, only: DeliveryFilter, limit: int, *, as_json: bool) -> None:
     async with outbox_of(settings, changes=False) as outbox:
-        found = await outbox.deliveries(only, limit)
+        found = await outbox.deliveries(await _whole(outbox, only), limit)
     print(showing_events.deliveries(found, as_json=as_json), end="")
 
 
@@ -233,11 +231,18 @@ async def _cursor(outbox: Outbox, text: str) -> Cursor:
     return cursor
 
 
-async def _must_know(outbox: Outbox, consumer: str) -> None:
+async def _whole(outbox: Outbox, only: DeliveryFilter) -> DeliveryFilter:
+    return only if only.consumer is None else replace(only, consumer=await _known(outbox, only.consumer))
+
+
+async def _known(outbox: Outbox, name: str) -> str:
+    """The whole name of a consumer, of which what stands behind its kind is enough where one alone is meant."""
     known = [registered.consumer.name for registered in await outbox.consumers()]
-    if consumer not in known:
-        there_are = f"there are {', '.join(map(printable, known))}" if known else "there is none"
-        raise WrongPlace(f"no hook or webhook is called {printable(consumer)}; {there_are}")
+    meant = [whole for whole in known if name in (whole, whole.partition(":")[2])]
+    if len(meant) == 1 or name in meant:
+        return meant[0] if len(meant) == 1 else name
+    there_are = f"there are {', '.join(map(printable, known))}" if known else "there is none"
+    raise WrongPlace(f"no hook or webhook is called {printable(name)}; {there_are}")
 
 
 def _filter(upload_id: str | None, job_id: str | None, types: list[EventType] | None) -> EventFilter:
