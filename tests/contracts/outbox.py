@@ -10,7 +10,7 @@ import pytest
 from tests.contracts.rig import StoreRig
 from tests.contracts.rows import create, finished, terminate
 from tuspy_server.model import EventType, event_id
-from tuspy_server.ports import Consumer, Delivery
+from tuspy_server.ports import Consumer, Delivery, EventFilter
 
 LEASE = 60.0
 
@@ -183,6 +183,20 @@ class OutboxContract:
             assert await lease(rig, "a") == []
             rig.clock.advance(0.1)
         assert attempts == [1, 2, 3]
+
+    async def test_a_delivery_tells_for_how_long_it_has_been_tried(self, rig: StoreRig) -> None:
+        await create(rig.uploads)
+        await relay(rig, "a")
+        rig.clock.advance(100)
+        tried = []
+        for _ in range(3):
+            [delivery] = await lease(rig, "a")
+            tried.append(delivery.tried_seconds)
+            await rig.outbox.retry(delivery, 8, "no")
+            rig.clock.advance(8)
+        assert tried == [0, 8, 16]
+        await rig.outbox.replay("a", 0, None, EventFilter())
+        assert [delivery.tried_seconds for delivery in await lease(rig, "a")] == [24], "it waited: nothing is new"
 
     async def test_a_late_retry_does_not_bring_back_what_is_delivered(self, rig: StoreRig) -> None:
         """A lease ran out, another relay delivered, then the first one reports its failure."""

@@ -230,7 +230,7 @@ async def test_a_transaction_that_cannot_even_be_rolled_back_ends_no_thread(rig:
 
 async def test_a_disk_that_hangs_is_503_after_its_deadline(tmp_path: Path) -> None:
     """S04, I12."""
-    rig = SqliteRig(ManualClock(), tmp_path / "slow.sqlite3", deadline_seconds=0.05)
+    rig = SqliteRig(ManualClock(), tmp_path / "slow.sqlite3", deadline_seconds=0.5)
     await rig.start()
     busy = Busy(rig)
     await busy.began()

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.rig import ManualClock
-from tests.contracts.rows import create
+from tests.contracts.rows import claimed, create, finish
 from tests.stores.sqlite.rigs import SqliteRig
-from tuspy_server.model import GONE, TRANSITIONS, UploadStatus, sources_of
+from tuspy_server.model import GONE, TRANSITIONS, EventType, Processing, UploadStatus, sources_of
+from tuspy_server.ports import Consumer
 from tuspy_server.stores.sqlite import schema
 from tuspy_server.stores.sqlite.rows import FILE_STATUS
 from tuspy_server.stores.sqlite.schema import migrate, statements
@@ -127,6 +128,45 @@ async def test_an_older_server_goes_on_beside_a_newer_schema(tmp_path: Path) -> 
     assert await rig.outbox.relay(10) == 2
     assert len(await rig.outbox.events(0, 10)) == 2
     await rig.stop()
+
+
+async def test_rows_of_the_first_schema_go_on(tmp_path: Path) -> None:
+    """C14: an upload, its event and a delivery that a release before consumers and jobs has written."""
+    rig = SqliteRig(ManualClock(), tmp_path / "db.sqlite3")
+    first = files("tuspy_server.stores.sqlite").joinpath("migrations", "0001_initial.sql").read_text("utf-8")
+    with closing(sqlite3.connect(rig.path)) as older:
+        older.executescript(first)
+        older.execute("INSERT INTO uploads VALUES ('old', 'uploading', 0, 3, NULL, NULL, 1, NULL, NULL)")
+        older.execute("INSERT INTO events VALUES (7, 'e', 'upload.created', 'old', '{}', 1, 1)")
+        older.execute("INSERT INTO deliveries VALUES (7, 'a', 'old', 'waiting', 1, 1, NULL)")
+        older.execute("PRAGMA user_version = 1")
+        older.commit()
+    await rig.start()
+    upload = await rig.uploads.get("old")
+    assert upload is not None
+    assert (upload.tenant, upload.trusted_metadata, upload.processing) == (None, {}, None)
+    [delivery] = await rig.outbox.lease(["a"], 10, 60)
+    assert (delivery.event.position, delivery.attempt, delivery.tried_seconds) == (7, 2, 0.0)
+    assert await rig.outbox.last_position() == 7
+    await rig.outbox.register([Consumer(name="p", types=frozenset(EventType), processing=True)])
+    done = await finish(rig.uploads, await claimed(rig.uploads, upload), 3)
+    assert done is not None
+    assert done.processing is Processing.WAITING
+    await rig.stop()
+
+
+async def test_a_finish_writes_its_row_and_one_more(tmp_path: Path) -> None:
+    """Who processes the upload is asked by the statement that finishes it."""
+    rig = SqliteRig(ManualClock(), tmp_path / "db.sqlite3")
+    await rig.start()
+    await rig.outbox.register([Consumer(name="p", types=frozenset(EventType), processing=True)])
+    row = await create(rig.uploads, writer="w")
+    seen: list[str] = []
+    await rig.database.write(lambda connection: connection.set_trace_callback(seen.append))
+    assert await finish(rig.uploads, row, 10) is not None
+    await rig.stop()
+    kinds = [text.split()[0] for text in seen if text.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN"}]
+    assert kinds == ["BEGIN", "UPDATE", "INSERT"]
 
 
 async def test_a_migration_that_fails_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

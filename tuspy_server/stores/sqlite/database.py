@@ -6,6 +6,7 @@ one of them fails, all are undone and run again, each in a savepoint of its own:
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -71,6 +72,13 @@ class Database:
         """
         result: Result = await self._run(self._writer, Job(function, synced=synced, frees_space=frees_space))
         return result
+
+    def write_soon(self, function: Callable[[sqlite3.Connection], object]) -> None:
+        """As `write`, not synced, behind what is queued; nobody waits for it, and nobody hears of its trouble."""
+        with suppress(StoreUnavailable):
+            job = Job(function)
+            self._writer.submit(job)
+            job.future.add_done_callback(_forget)
 
     async def read(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run on the last committed state, beside a running write.
@@ -149,6 +157,11 @@ class Database:
         if syncing is not self._syncing:
             connection.execute(f"PRAGMA synchronous = {'FULL' if syncing else 'NORMAL'}")
             self._syncing = syncing
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _run_in_savepoint(connection: sqlite3.Connection, job: Job) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 
 from tuspy_server.ports import Delivery
+from tuspy_server.protocol.errors import StoreUnavailable
 from tuspy_server.stores.sqlite.consumers import SqliteConsumers
 from tuspy_server.stores.sqlite.processing import settle_processing
 from tuspy_server.stores.sqlite.rows import SQL, event_of, seconds
@@ -35,12 +37,13 @@ class SqliteOutbox(SqliteConsumers):
         return await self._database.write(relay, synced=False)
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
-        """See the port."""
+        """See the port. What nobody hears of (fault B02) is taken back."""
         now = self._now()
         due_at = now + seconds(lease_seconds)
+        leased: list[Delivery] = []
 
         def lease(connection: sqlite3.Connection) -> list[Delivery]:
-            leased: list[Delivery] = []
+            leased.clear()  # it may run twice
             for consumer in consumers:
                 values = {"consumer": consumer, "now": now, "limit": limit - len(leased)}
                 for row in connection.execute(SQL["due_deliveries"], values).fetchall():
@@ -55,7 +58,17 @@ class SqliteOutbox(SqliteConsumers):
                     leased.append(delivery)
             return leased
 
-        return await self._database.write(lease, synced=False)
+        def take_back(connection: sqlite3.Connection) -> None:
+            for delivery in leased:
+                place = {"position": delivery.event.position, "consumer": delivery.consumer}
+                values = {**place, "attempts": delivery.attempt, "due_at": due_at, "now": now}
+                connection.execute(SQL["unlease_delivery"], values)
+
+        try:
+            return await self._database.write(lease, synced=False)
+        except (StoreUnavailable, asyncio.CancelledError):
+            self._database.write_soon(take_back)
+            raise
 
     async def delivered(self, deliveries: Sequence[Delivery]) -> None:
         """See the port."""

@@ -51,6 +51,13 @@ UPDATE deliveries
 SET attempts = attempts + 1, due_at = :due_at, error = NULL, first_leased_at = coalesce(first_leased_at, :now)
 WHERE position = :position AND consumer = :consumer;
 
+-- name: unlease_delivery
+UPDATE deliveries
+SET attempts = attempts - 1, due_at = :now,
+    first_leased_at = CASE attempts WHEN 1 THEN NULL ELSE first_leased_at END
+WHERE position = :position AND consumer = :consumer AND status = 'waiting'
+  AND attempts = :attempts AND due_at = :due_at;
+
 -- name: release_leases
 -- At the start nothing is on its way: what a crash interrupted is due now.
 UPDATE deliveries SET due_at = :now WHERE status = 'waiting' AND due_at > :now AND error IS NULL;
