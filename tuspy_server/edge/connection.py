@@ -279,6 +279,8 @@ class EdgeConnection(asyncio.BufferedProtocol):
         """Answer what no application sees, or has failed to, and end the connection."""
         exchange = self._exchange
         if exchange is not None and exchange.head_sent:
+            if exchange.response.is_stream and not self._writable.is_set():
+                self._transport.abort()  # it was given up because its client takes nothing
             self._close()
             return
         has_body = exchange is None or exchange.head.method != "HEAD"
