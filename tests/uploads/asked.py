@@ -1,12 +1,15 @@
-"""`ports.Gate` that says what a test wants, and remembers what it was asked."""
+"""`ports.Gate` as tests want it: one that says what it is told to, and one for the machines."""
 
 from __future__ import annotations
 
 import asyncio
 
+from tests.uploads.book import Book
+from tests.uploads.gates import Gates
 from tuspy_server.access import RequestContext
 from tuspy_server.model import Upload
-from tuspy_server.ports import Creation, Proposal, StoredUpload
+from tuspy_server.ports import Creation, OpenGate, Proposal, StoredUpload
+from tuspy_server.protocol.errors import BytesMissing, HookFailed
 
 
 class Asked:
@@ -52,3 +55,36 @@ class Asked:
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
+
+
+class AskedBook(OpenGate):
+    """Notes the bytes that `pre_finish` sees; its calls stop and fail at gates, like those of stores."""
+
+    def __init__(self, gates: Gates, book: Book) -> None:
+        self._gates = gates
+        self._book = book
+        gates.uncounted = (*gates.uncounted, "pre_finish")  # others may be at rest while it reads
+        if book.asked is None:
+            book.asked = {}
+
+    @property
+    def asks_before_finish(self) -> bool:
+        return True
+
+    async def pre_finish(self, stored: StoredUpload) -> None:
+        assert self._book.asked is not None
+        length = stored.upload.upload_length
+        if length is None:
+            raise AssertionError("asked before the length is known")
+        try:
+            content = b"".join([block async for block in stored.read(0, length)])
+        except BytesMissing as error:  # a later writer has replaced the object
+            raise HookFailed from error
+        if len(content) != length:
+            self._book.complain(f"pre_finish sees {content!r} of {length} bytes")
+        self._book.asked.setdefault(stored.upload.id, []).append(content)
+        await self._gates.call("pre_finish", nothing)
+
+
+async def nothing() -> None:
+    pass

@@ -63,6 +63,8 @@ class Book:
         self._requests: dict[str, Request] = {}
         self.entries: dict[str, Entry] = {}
         self.complaints: list[str] = []
+        self.asked: dict[str, list[bytes]] | None = None
+        """What `pre_finish` has seen of each upload; None where nobody asks."""
 
     # --- the witness ---------------------------------------------------------------------------------------------
 
@@ -154,6 +156,8 @@ class Book:
             self.complain(f"I3: the offset is {offset}, {durable_bytes} bytes are durable")
         if content[:offset] != entry.counted:
             self.complain(f"I2: {bytes(entry.counted)!r} was counted, {content[:offset]!r} is stored")
+        if row.status is UploadStatus.FINISHED and self.asked is not None and content not in self.asked.get(row.id, []):
+            self.complain(f"finished with {content!r}, which pre_finish has not seen")
         if row.status is UploadStatus.COMPLETING and content != entry.whole:
             self.complain(f"I1: {entry.whole!r} is to be put together, {content!r} is stored")
         if row.status is UploadStatus.FINISHED and (len(content) != row.upload_length or offset != row.upload_length):

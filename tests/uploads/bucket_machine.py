@@ -24,7 +24,7 @@ CALL: Final = st.sampled_from(
         *STORE_CALLS,
         *ASSEMBLY_CALLS,
         *BUCKET_CALLS,
-        *("claim", "commit", "commit", "finish", "finish", "complete", "complete"),
+        *("claim", "commit", "commit", "finish", "finish", "complete", "complete", "pre_finish"),
         *("PutObject", "PutObject", "UploadPart", "UploadPart", "UploadPart", "CompleteMultipartUpload"),
         *("CreateMultipartUpload", "CompleteMultipartUpload", "HeadObject"),
     ]
@@ -40,6 +40,7 @@ LAST_CALL: Final = st.sampled_from(
             "finish",
             "cleanup",
             "cleaned",
+            "pre_finish",
             "UploadPartCopy",
             "CompleteMultipartUpload",
         ),

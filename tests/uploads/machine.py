@@ -30,11 +30,25 @@ RARELY = st.integers(0, 3).map(lambda number: number == 3)
 CHECKSUM = st.sampled_from(["none", "none", "none", "right", "wrong"])
 WHEN = st.sampled_from(["before", "after"])
 CALL = st.sampled_from(
-    [*STORE_CALLS, *BLOB_CALLS, "claim", "claim", "commit", "commit", "commit", "finish", "open_writer", "sync", "end"]
+    [
+        *STORE_CALLS,
+        *BLOB_CALLS,
+        "claim",
+        "claim",
+        "commit",
+        "commit",
+        "commit",
+        "finish",
+        "open_writer",
+        "sync",
+        "end",
+        "pre_finish",
+    ]
 )
 FAULTS: Final[dict[str, list[Callable[[], Exception]]]] = {
     **{call: [StoreUnavailable, StorageFull] for call in STORE_CALLS},
     **{call: [StorageFault, StorageFull] for call in BLOB_CALLS},
+    "pre_finish": [StoreUnavailable, StorageFull],
     "buffer": [StorageFault, StorageFull, Overloaded],
     "sync": [StorageFault],
 }

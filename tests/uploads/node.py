@@ -40,7 +40,9 @@ OPTIONS: Final = AppendOptions(
 class Node:
     """`Uploads` and `Sweeper` as `compose` joins them."""
 
-    def __init__(self, loop: SteppedLoop, world: World, witness: Witness, gate: Gate | None = None) -> None:
+    def __init__(
+        self, loop: SteppedLoop, world: World, witness: Witness, gate_of: Callable[[Gates], Gate] | None = None
+    ) -> None:
         self._loop = loop
         self.gates = Gates(loop)
         self.is_still = False
@@ -62,7 +64,7 @@ class Node:
             observer=observer,
             assemblies=assemblies,
             peers=seat.peers,
-            gate=gate,
+            gate=None if gate_of is None else gate_of(self.gates),
         )
         self.sweeper = Sweeper(
             self.uploads,

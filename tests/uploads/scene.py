@@ -11,6 +11,7 @@ from unittest import mock
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from tests.uploads.asked import AskedBook
 from tests.uploads.bodies import ScriptedBody
 from tests.uploads.book import Book, Entry, Request, current_request
 from tests.uploads.gates import Gate, Gates
@@ -33,6 +34,7 @@ class Scene(RuleBasedStateMachine):
     world_type: ClassVar[type[World]] = MemoryWorld
     checks_events_each_step: ClassVar[bool] = True
     node_count: ClassVar[int] = 1
+    asks: ClassVar[bool] = False  # whether there is a `pre_finish`
     patience_seconds: ClassVar[float] = 1.1  # what HEAD may wait
 
     def __init__(self) -> None:
@@ -44,7 +46,7 @@ class Scene(RuleBasedStateMachine):
         self.loop = SteppedLoop()
         self.world = self.world_type(self.loop)
         self.book = Book(self.world)
-        self.nodes = [Node(self.loop, self.world, self.book) for _ in range(self.node_count)]
+        self.nodes = [self._new_node() for _ in range(self.node_count)]
         self.node = self.nodes[0]
         self.requests: list[Request] = []
         self.faulted = False
@@ -197,6 +199,10 @@ class Scene(RuleBasedStateMachine):
             self.sound = False
             raise AssertionError("; ".join(self.book.complaints))
 
+    def _new_node(self) -> Node:
+        gate_of = (lambda gates: AskedBook(gates, self.book)) if self.asks else None
+        return Node(self.loop, self.world, self.book, gate_of)
+
     def _die(self, *, power_cut: bool) -> None:
         self._settle_answers()
         dead = self.node
@@ -206,7 +212,7 @@ class Scene(RuleBasedStateMachine):
                 request.answer = "died"
                 request.body.disconnect()
         self.world.kill(dead.seat, power_cut=power_cut)
-        self.node = Node(self.loop, self.world, self.book)
+        self.node = self._new_node()
         self.nodes = [self.node if node is dead else node for node in self.nodes]
 
     def _known(self) -> list[Entry]:

@@ -36,10 +36,11 @@ class Stage:
     """Parts of 4 bytes; requests wait 25 s for a finish, calls of the bucket 20 s, hearts stop after 15 s."""
 
     def __init__(self, gate: Asked | None = None) -> None:
+        gate_of = None if gate is None else lambda _: gate
         self.loop = SteppedLoop()
         self.world = BucketWorld(self.loop)
         self.book = Book(self.world)
-        self.here, self.there = (Node(self.loop, self.world, self.book, gate) for _ in range(2))
+        self.here, self.there = (Node(self.loop, self.world, self.book, gate_of) for _ in range(2))
 
     def close(self) -> None:
         self.here.die()

@@ -33,6 +33,18 @@ class LaxBucketMachine(BucketMachine):
     world_type = LaxBucketWorld
 
 
+class AskedMachine(UploadsMachine):
+    """With a `pre_finish` that is asked before every finish, and that dies, hangs and fails like everything else."""
+
+    asks = True
+
+
+class AskedBucketMachine(BucketMachine):
+    """The same, on a bucket."""
+
+    asks = True
+
+
 class PostgresMachine(BucketMachine):
     """Rows in PostgreSQL."""
 
@@ -73,6 +85,19 @@ def test_the_invariants_hold_on_a_bucket() -> None:
 
 def test_the_invariants_hold_on_a_lax_bucket() -> None:
     run(LaxBucketMachine, examples=50, steps=40)
+
+
+def test_the_invariants_hold_where_pre_finish_is_asked() -> None:
+    """And nothing is finished that it has not seen."""
+    run(AskedMachine, examples=300, steps=40)
+    run(AskedBucketMachine, examples=80, steps=40)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_invariants_hold_where_pre_finish_is_asked_for_long() -> None:
+    run(AskedMachine, examples=3000, steps=60)
+    run(AskedBucketMachine, examples=800, steps=60)
 
 
 @pytest.mark.long
