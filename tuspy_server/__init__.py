@@ -8,7 +8,7 @@ from tuspy_server.app import TusServer
 from tuspy_server.model import Event, EventType, Upload, UploadStatus
 from tuspy_server.ports import Creation, Proposal, StoredUpload
 from tuspy_server.protocol.errors import Forbidden, Refused, TusError, Unauthorized, UploadGone, UploadNotFound
-from tuspy_server.settings import Settings
+from tuspy_server.settings import Settings, Webhook
 from tuspy_server.version import VERSION
 
 __version__ = VERSION
@@ -32,5 +32,6 @@ __all__ = [
     "UploadGone",
     "UploadNotFound",
     "UploadStatus",
+    "Webhook",
     "__version__",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -16,8 +16,15 @@ from tuspy_server.ports import Delivery, Outbox
 log = structlog.get_logger("tuspy_server.events")
 
 SPARE_SECONDS: Final = 30.0
-"""What a lease has beyond the deadline of the call, to settle it: so no delivery runs twice at once while its process
-lives."""
+"""What a lease has beyond the deadlines of the calls before and of its own, to settle it: so no delivery runs twice at
+once while its process lives."""
+
+AHEAD: Final = 3
+"""Times as many deliveries as calls at once are leased beyond those that begin at once: statements cost more than
+calls."""
+
+MOST_UNSETTLED: Final = 8
+"""Times as many deliveries as calls at once: where the store does not answer, no more are begun."""
 
 REASON_CHARACTERS: Final = 500
 
@@ -40,11 +47,16 @@ class Lane:
         self._settling = settling
         self._statements = statements
         self._poll_seconds = poll_seconds
+        self._ready: deque[Delivery] = deque()
+        """Leased while others were called: the store is asked beside the calls, not between them."""
+        self._calling = 0
         self._running: set[asyncio.Task[None]] = set()
         self._due = asyncio.Event()
+        self._looks = True
 
     def wake(self) -> None:
         """Something may be due."""
+        self._looks = True
         self._due.set()
 
     async def run(self) -> None:
@@ -52,34 +64,59 @@ class Lane:
         try:
             while True:
                 self._due.clear()
+                self._begin()
                 try:
-                    await self._fill()
+                    await self._lease()
                 except Exception as error:  # the lane must outlive trouble with the store
                     log.error("relay.lease.failed", consumer=self.recipient.name, reason=repr(error))
-                with suppress(TimeoutError):
+                self._begin()
+                try:
                     async with asyncio.timeout(self._poll_seconds()):
                         await self._due.wait()
+                except TimeoutError:
+                    self._looks = True
         finally:
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _fill(self) -> None:
-        free = self.recipient.at_once - len(self._running)
-        if free <= 0:
+    async def _lease(self) -> None:
+        at_once = self.recipient.at_once
+        if self._ready or not self._looks or len(self._running) >= MOST_UNSETTLED * at_once:
             return
-        async with self._statements:
-            leased = await self._outbox.lease([self.recipient.name], free, self.recipient.call_seconds + SPARE_SECONDS)
-        for delivery in leased:
-            task = asyncio.get_running_loop().create_task(self._deliver(delivery))
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+        limit = (1 + AHEAD) * at_once - self._calling
+        self._looks = False
+        try:
+            async with self._statements:
+                lease_seconds = (1 + AHEAD) * self.recipient.call_seconds + SPARE_SECONDS
+                leased = await self._outbox.lease([self.recipient.name], limit, lease_seconds)
+        except BaseException:
+            self._looks = True
+            raise
+        self._ready.extend(leased)
+        if len(leased) == limit:
+            self._looks = True
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _begin(self) -> None:
+        while self._ready and self._calling < self.recipient.at_once:
+            self._calling += 1
+            task = asyncio.get_running_loop().create_task(self._deliver(self._ready.popleft()))
+            self._running.add(task)
+            task.add_done_callback(self._settled)
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._due.set()  # a place is free, and the next event of the same upload may be due
+        self.wake()  # the next event of the same upload may be due
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("event.delivery.unsettled", consumer=self.recipient.name, reason=repr(error))
+
+    async def _call(self, delivery: Delivery) -> None:
+        try:
+            async with asyncio.timeout(self.recipient.call_seconds):
+                await self.recipient.call(delivery.event)
+        finally:
+            self._calling -= 1
+            self._due.set()
 
     async def _deliver(self, delivery: Delivery) -> None:
         event = delivery.event
@@ -91,15 +128,15 @@ class Lane:
             "attempt": delivery.attempt,
         }
         try:
-            async with asyncio.timeout(self.recipient.call_seconds):
-                await self.recipient.call(event)
+            await self._call(delivery)
         except RecipientGone as gone:
             log.error("consumer.disabled", **fields, reason=str(gone))
+            self._ready.clear()
             await self._settling.disabled(delivery, str(gone)[:REASON_CHARACTERS])
         except Exception as error:  # a hook may raise anything
             await self._failed(delivery, error, fields)
         else:
-            await self._settling.delivered(delivery)
+            await self._settling.delivered(delivery, processing=self.recipient.consumer.processing)
             log.debug("event.delivered", **fields)
 
     async def _failed(self, delivery: Delivery, error: Exception, fields: dict[str, object]) -> None:
@@ -117,4 +154,4 @@ class Lane:
         log.warning("event.delivery.failed", **fields, reason=reason, retry_seconds=round(delay_seconds, 1))
         await self._settling.failed(delivery, delay_seconds, reason)
         if delay_seconds < self._poll_seconds():
-            asyncio.get_running_loop().call_later(delay_seconds, self._due.set)
+            asyncio.get_running_loop().call_later(delay_seconds, self.wake)

@@ -35,14 +35,16 @@ class Settling:
         self._some = asyncio.Event()
         self._many = asyncio.Event()
 
-    async def delivered(self, delivery: Delivery) -> None:
-        """It has been taken. Returns when that is stored."""
+    async def delivered(self, delivery: Delivery, *, processing: bool) -> None:
+        """It has been taken, by one who processes uploads or not. Returns when that is stored."""
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append((delivery, stored))
         self._some.set()
         if len(self._waiting) >= BATCH:
             self._many.set()
         await stored
+        if processing and delivery.event.type is EventType.FINISHED:
+            self._wakeup.notify()  # the last one to process an upload writes an event
 
     async def failed(self, delivery: Delivery, delay_seconds: float, reason: str) -> None:
         """It is to be tried again."""
@@ -100,8 +102,6 @@ class Settling:
                 stored.set_result(None)
             else:
                 stored.set_exception(error)
-        if any(delivery.event.type is EventType.FINISHED for delivery, _ in batch):
-            self._wakeup.notify()  # the last one to process an upload writes an event
 
     async def _store(self, deliveries: list[Delivery]) -> None:
         for pause in range(TRIES):
