@@ -12,6 +12,7 @@ from tuspy_server.protocol.errors import (
     ChecksumMismatch,
     ClientDisconnected,
     Draining,
+    HookFailed,
     OffsetMismatch,
     TryLater,
     TusError,
@@ -80,7 +81,7 @@ def _judge_refusal(request: Request, error: TusError, entry: Entry | None, book:
             pass
         case UploadNotFound():
             book.complain("404 for an upload that there is")
-        case TryLater():
+        case TryLater() | HookFailed():
             if not faulted:
                 book.complain(f"{type(error).__name__}, though nothing failed")
         case _:

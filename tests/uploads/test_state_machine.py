@@ -11,13 +11,15 @@ import random
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import rule, run_state_machine_as_test
 
 from tests.uploads.bucket_machine import BucketMachine
 from tests.uploads.bucket_world import LaxBucketWorld
+from tests.uploads.gates import Trap
 from tests.uploads.machine import UploadsMachine
 from tests.uploads.postgres_world import PostgresWorld
 from tests.uploads.worlds import DiskWorld
+from tuspy_server.protocol.errors import HookFailed
 
 
 class DiskMachine(UploadsMachine):
@@ -38,11 +40,24 @@ class AskedMachine(UploadsMachine):
 
     asks = True
 
+    @rule()
+    def have_it_fail(self) -> None:
+        """Often: it is one call of many."""
+        self.faulted = True
+        for node in self.nodes:
+            node.gates.traps.append(Trap("pre_finish", "before", HookFailed))
+
 
 class AskedBucketMachine(BucketMachine):
     """The same, on a bucket."""
 
     asks = True
+
+    @rule()
+    def have_it_fail(self) -> None:
+        self.faulted = True
+        for node in self.nodes:
+            node.gates.traps.append(Trap("pre_finish", "before", HookFailed))
 
 
 class PostgresMachine(BucketMachine):
