@@ -11,8 +11,8 @@ import pytest
 from tests.contracts import assemblies, rows
 from tests.stores.postgres.proxy import PostgresProxy
 from tests.stores.postgres.rigs import MakeRig, PostgresRig
-from tuspy_server.model import EventType, Upload
-from tuspy_server.ports import Commit, Stored
+from tuspy_server.model import EventType, Processing, Upload
+from tuspy_server.ports import Commit, Consumer, NewUpload, Stored
 
 
 class Counted:
@@ -121,3 +121,38 @@ async def test_commits_touch_no_index(counted: Counted) -> None:
     )
     assert stat["n_tup_upd"] == 21
     assert stat["n_tup_hot_upd"] == 21
+
+
+async def test_what_events_and_jobs_add_costs_no_further_round_trip(counted: Counted) -> None:
+    """The finish of what somebody processes is one statement; so are joining a job, numbering, leasing and settling."""
+    rig = counted.rig
+    await each_once(rig)
+    await rig.outbox.register([Consumer(name="a", types=frozenset(EventType), processing=True)])
+    await rig.jobs.create_job("job", None, [])
+
+    async def join() -> Upload:
+        new = NewUpload(
+            id=rows.new_id(), upload_length=10, upload_metadata=None, writer="w", lifetime=None, job_id="job"
+        )
+        return await rig.uploads.create(new, rows.draft(EventType.CREATED, new.id))
+
+    async def settle() -> None:
+        await rig.outbox.delivered(leased)
+
+    costs: dict[str, tuple[int, int]] = {}
+    for _ in range(2):  # the first time they are prepared
+        row = await join()
+        costs = {"join": await counted.cost_of(join)}
+        costs["finish"] = await counted.cost_of(lambda row=row: rows.finish(rig.uploads, row, 10))  # type: ignore[misc]
+        costs["relay"] = await counted.cost_of(lambda: rig.outbox.relay(100))
+        leased = await rig.outbox.lease(["a"], 100, 60)
+        costs["settle"] = await counted.cost_of(settle)
+        leased = await rig.outbox.lease(["a"], 100, 60)
+        costs["processed"] = await counted.cost_of(settle)
+        done = await rig.uploads.get(row.id)
+        assert done is not None
+        assert done.processing is Processing.DONE
+        while await rig.outbox.relay(100):
+            pass
+        await rig.outbox.delivered(await rig.outbox.lease(["a"], 100, 60))
+    assert costs == dict.fromkeys(costs, (1, 1))
