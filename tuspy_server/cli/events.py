@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 
@@ -28,12 +28,23 @@ LOOK_SECONDS: Final = 0.5
 PAGE: Final = 500
 SHOWN: Final = 100
 
+_TypeName = Literal[
+    "upload.created",
+    "upload.finished",
+    "upload.terminated",
+    "upload.expired",
+    "upload.failed",
+    "upload.processed",
+    "upload.processing_failed",
+]
+"""The values of `EventType`: those of an enumeration would be taken by the names of its members."""
+
 JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), help="One JSON object a line.")]
 LimitFlag = Annotated[int, Parameter(help="Show at most this many.")]
 UploadFlag = Annotated[str | None, Parameter(name="--upload", help="Only of this upload.")]
 JobFlag = Annotated[str | None, Parameter(name="--job", help="Only of this job.")]
 TypeFlag = Annotated[
-    list[EventType] | None, Parameter(name="--type", negative=(), help="Only of this type, such as upload.finished.")
+    list[_TypeName] | None, Parameter(name="--type", negative=(), help="Only of this type, such as upload.finished.")
 ]
 AfterFlag = Annotated[str | None, Parameter(help="Only what came later: a cursor, or 0 for all.")]
 ConsumerFlag = Annotated[str | None, Parameter(help="Only to this hook or webhook.")]
@@ -245,8 +256,8 @@ async def _known(outbox: Outbox, name: str) -> str:
     raise WrongPlace(f"no hook or webhook is called {printable(name)}; {there_are}")
 
 
-def _filter(upload_id: str | None, job_id: str | None, types: list[EventType] | None) -> EventFilter:
-    return EventFilter(upload_id=upload_id, job_id=job_id, types=frozenset(types or ()))
+def _filter(upload_id: str | None, job_id: str | None, types: list[_TypeName] | None) -> EventFilter:
+    return EventFilter(upload_id=upload_id, job_id=job_id, types=frozenset(map(EventType, types or ())))
 
 
 def _counted(count: int, one: str, many: str | None = None) -> str:
