@@ -257,7 +257,7 @@ def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
         storage_seconds=4 * settings.storage_seconds,
         link_seconds=round(settings.link_seconds),
     )
-    blobs = store.S3BlobStore(client, pool, options)
+    blobs = store.S3BlobStore(client, pool, options, other=client.sibling)
     prober = bucket_client(settings, probes=True)
     prefix, longest_seconds = settings.s3_prefix, longest_life_seconds(settings)
     return opening.ProbedBucket(client, blobs, prober, prefix=prefix, longest_seconds=longest_seconds), blobs

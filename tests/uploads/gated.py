@@ -236,6 +236,9 @@ class GatedBlobStore:
     ) -> Placement | None:
         return self._blobs.place(upload_id, upload_length, tenant=tenant, key=key, bucket=bucket)
 
+    async def is_free(self, placement: Placement) -> bool:
+        return await self._blobs.is_free(placement)
+
     async def assemble(self, upload: Upload, assembly: Assembly) -> str:
         return await self._gates.call("assemble", lambda: self._blobs.assemble(upload, assembly))
 

@@ -110,6 +110,10 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def is_free(self, placement: Placement) -> bool:
+        """Whether nothing lies where a finished object is to be whose key somebody has chosen."""
+        ...
+
     async def open_writer(self, claimed: Claimed, *, held_back: bool) -> BlobWriter:
         """Open for appending at the row's offset, with surplus bytes of earlier requests removed.
 

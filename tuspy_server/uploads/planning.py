@@ -12,7 +12,7 @@ import structlog
 
 from tuspy_server.model import UPLOAD_ID
 from tuspy_server.ports import Creation, NewFile, NewUpload, Proposal
-from tuspy_server.protocol.errors import HookFailed, TypeNotAllowed, UploadTooLarge
+from tuspy_server.protocol.errors import HookFailed, IdTaken, TypeNotAllowed, UploadTooLarge
 from tuspy_server.protocol.fields import MAX_INTEGER
 from tuspy_server.uploads.means import Means
 
@@ -40,7 +40,8 @@ class Planning:
         """Ask `pre_create`, and give the row that it allows, without a writer, with its event. Nothing is stored.
 
         Raises:
-            UploadTooLarge: 413. TypeNotAllowed: 415. HookFailed: 500, the hook failed, or its wishes cannot be granted;
+            UploadTooLarge: 413. TypeNotAllowed: 415. IdTaken: 409, an object has the key that the hook has chosen,
+                whoever has put it there. HookFailed: 500, the hook failed, or its wishes cannot be granted;
                 the log says which. TusError: what else the hook has raised.
         """
         creation = await self._means.gate.pre_create(proposal)
@@ -54,6 +55,12 @@ class Planning:
             raise UploadTooLarge("the upload is larger than the application allows")
         if creation.types is not None and not _is_one_of(_declared_type(proposal.metadata), creation.types):
             raise TypeNotAllowed
+        if (
+            creation.key is not None
+            and new.placement is not None
+            and not await self._means.blobs.is_free(new.placement)
+        ):
+            raise IdTaken
         file = NewFile(new=new, event=self._means.drafts.created(new))
         return Plan(file=file, chose_id=creation.id is not None)
 

@@ -118,6 +118,10 @@ class MemoryBlobStore:
             raise ValueError("uploads in memory have no keys and no buckets")
         return None
 
+    async def is_free(self, placement: Placement) -> bool:
+        """See the port. There are no keys."""
+        return True
+
     async def open_writer(self, claimed: Claimed, *, held_back: bool) -> MemoryBlobWriter:
         """See the port."""
         upload_id, upload_offset = claimed.upload.id, claimed.upload.upload_offset

@@ -61,6 +61,11 @@ class MemoryRows(MemoryOutbox):
                 raise JobClosed
         if new.id in self._table.uploads or any(event.upload_id == new.id for event in self._log.events):
             raise IdTaken
+        if new.placement is not None:
+            placements = (upload.placement for upload in self._table.uploads.values())
+            taken = {(placement.bucket, placement.key) for placement in placements if placement is not None}
+            if (new.placement.bucket, new.placement.key) in taken:
+                raise IdTaken
 
     def _insert(self, new: NewUpload, event: EventDraft) -> Upload:
         now = self._clock.now()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -60,6 +60,12 @@ class S3Client:
         self.sends_crc32c = options.checksums != "off"
         self._calls = Calls(options)
         self._opened: _Ways | None = None
+
+    def sibling(self, bucket: str) -> S3Client:
+        """The same for another bucket of the store; not opened yet."""
+        sibling = S3Client(replace(self.options, bucket=bucket))
+        sibling.sends_crc32c = self.sends_crc32c
+        return sibling
 
     async def open(self) -> None:
         """Find credentials and addresses. Makes no call to the bucket.

@@ -16,6 +16,7 @@ from tuspy_server.ports import Assembly, Claimed, Cleanup
 from tuspy_server.protocol.errors import BytesMissing, StorageFault
 from tuspy_server.stores.s3.assembly import Assembler
 from tuspy_server.stores.s3.bucket import Bucket
+from tuspy_server.stores.s3.buckets import Buckets, OtherBucket
 from tuspy_server.stores.s3.cache import FillCache
 from tuspy_server.stores.s3.capabilities import Capabilities
 from tuspy_server.stores.s3.cleaning import clean
@@ -61,9 +62,11 @@ class S3BlobStore:
         pool: PagePool,
         options: S3StoreOptions,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        other: Callable[[str], OtherBucket] | None = None,
     ) -> None:
-        """`now`: for the dates in keys."""
+        """`now`: for the dates in keys; `other`: makes other buckets that hooks have named, not opened yet."""
         self._bucket = bucket
+        self._buckets = Buckets(bucket, options.bucket, other)
         self._pool = pool
         self._options = options
         self._copies_parts = True
@@ -91,6 +94,7 @@ class S3BlobStore:
         for writer in list(self._writers.values()):
             await writer.fence()
         self._shared.cache.clear()
+        await self._buckets.close()
 
     @property
     def bucket(self) -> str | None:
@@ -112,14 +116,32 @@ class S3BlobStore:
     ) -> Placement:
         """See the port."""
         keys = self._options.keys
-        if bucket is not None and bucket != self._options.bucket:
-            raise ValueError("uploads go into the bucket of the settings alone")
         if key is not None and not self._shared.puts_single:
             raise ValueError("this store ignores conditions: it takes no keys that a hook chooses")
         return Placement(
             key=keys.object_key(upload_id, self._now(), tenant) if key is None else keys.chosen_key(key),
             part_bytes=self._options.plan.part_bytes_for(upload_length),
+            bucket=self._buckets.checked(bucket),
         )
+
+    async def is_free(self, placement: Placement) -> bool:
+        """See the port."""
+        bucket = await self._bucket_of(placement)
+        try:
+            return await bucket.head_object(placement.key) is None
+        except S3Error as error:
+            raise translate(error) from error
+
+    async def _shared_of(self, placement: Placement) -> Shared:
+        if placement.bucket is None:
+            return self._shared
+        return replace(self._shared, bucket=await self._bucket_of(placement))
+
+    async def _bucket_of(self, placement: Placement) -> Bucket:
+        try:
+            return await self._buckets.of(placement.bucket)
+        except S3Error as error:
+            raise translate(error) from error
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -131,11 +153,12 @@ class S3BlobStore:
             raise ValueError("the upload has not been claimed")
         check_length(upload.upload_length, placement.part_bytes)
         contested_to = max(placement.contested_to, await self._fence(upload.id))
+        shared = await self._shared_of(placement)
         fill = await self._resumed(claimed, placement)
         writer = S3Writer(
-            self._shared,
+            shared,
             upload,
-            Sender(self._shared, upload, placement, upload.writer),
+            Sender(shared, upload, placement, upload.writer),
             fill,
             contested_to=contested_to,
             held_back=held_back,
@@ -168,7 +191,7 @@ class S3BlobStore:
             count = surplus.stop - surplus.start
             pages = await self._pool.take_all(count)
             try:
-                await read_back(self._bucket, surplus, views_of(pages, 0, count))
+                await read_back(await self._bucket_of(placement), surplus, views_of(pages, 0, count))
             except S3Error as error:
                 _give_back(self._pool, pages)
                 raise translate(error) from error
@@ -181,9 +204,11 @@ class S3BlobStore:
 
     async def assemble(self, upload: Upload, assembly: Assembly) -> str:
         """See the port."""
+        placement = _placement_of(upload)
+        bucket = await self._bucket_of(placement)
         try:
             return await Assembler(
-                self._bucket, self._pool, upload, _placement_of(upload), assembly, copies_parts=self._copies_parts
+                bucket, self._pool, upload, placement, assembly, copies_parts=self._copies_parts
             ).run()
         except S3Error as error:
             raise translate(error) from error
@@ -195,8 +220,9 @@ class S3BlobStore:
         placement = _placement_of(upload)
         if start >= stop:
             return
+        bucket = await self._bucket_of(placement)
         try:
-            async for block in self._bucket.get_object(placement.key, start, stop, etag=placement.etag):
+            async for block in bucket.get_object(placement.key, start, stop, etag=placement.etag):
                 yield block
         except (NoSuchKey, ObjectChanged) as error:
             raise BytesMissing from error
@@ -209,8 +235,10 @@ class S3BlobStore:
         wanted = ObjectHeaders(
             content_type=chosen.get("content-type"), content_disposition=chosen.get("content-disposition")
         )
+        placement = _placement_of(upload)
+        bucket = await self._bucket_of(placement)
         try:
-            return await self._bucket.presign_get(_placement_of(upload).key, self._options.link_seconds, wanted)
+            return await bucket.presign_get(placement.key, self._options.link_seconds, wanted)
         except S3Error as error:
             raise translate(error) from error
 
@@ -220,8 +248,9 @@ class S3BlobStore:
         if await self._fence(upload.id):
             placement = replace(placement, unsettled=True)
         self._shared.cache.drop(upload.id)
+        bucket = await self._bucket_of(placement)
         try:
-            await clean(self._bucket, self._options.keys, cleanup, placement)
+            await clean(bucket, self._options.keys, cleanup, placement)
         except S3Error as error:
             raise translate(error) from error
 
