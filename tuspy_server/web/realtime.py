@@ -15,8 +15,8 @@ from tuspy_server.events.feed import Feed
 from tuspy_server.events.subscription import Subscription
 from tuspy_server.protocol.errors import ClientDisconnected, Draining, Forbidden, JobNotFound, TryLater, UploadNotFound
 from tuspy_server.web.authority import Authority
-from tuspy_server.web.host import host_is_stopping
 from tuspy_server.web.frames import Frame, Frames
+from tuspy_server.web.host import host_is_stopping
 from tuspy_server.web.interests import Wish
 from tuspy_server.web.origins import Origins
 from tuspy_server.web.rechecks import Granted, Rechecks
@@ -118,6 +118,7 @@ class Stream:
         followed = _Followed(subscription, Granted(ask, grant, lambda: self._revoke(key)))
         self._followed[key] = followed
         realtime.rechecks.add(followed.granted)
+        log.info("stream.subscribed", upload_id=wish.upload_id, job_id=wish.job_id, tenant=grant.tenant)
         return str(wish.after or realtime.feed.hub.cursor)
 
     def unfollow(self, key: str) -> bool:
@@ -280,7 +281,7 @@ class Realtime:
             await asyncio.wait({self._watching})
 
     async def _watch_host(self) -> None:
-        while self._streams and not host_is_stopping():
+        while self._streams and not host_is_stopping():  # noqa: ASYNC110 - uvicorn tells nobody
             await asyncio.sleep(HOST_SECONDS)
         if self._streams:
             self.drain()
