@@ -19,12 +19,8 @@ SPARE_SECONDS: Final = 30.0
 """What a lease has beyond the deadlines of the calls before and of its own, to settle it: so no delivery runs twice at
 once while its process lives."""
 
-AHEAD: Final = 3
-"""Times as many deliveries as calls at once are leased beyond those that begin at once: statements cost more than
-calls."""
-
-MOST_UNSETTLED: Final = 8
-"""Times as many deliveries as calls at once: where the store does not answer, no more are begun."""
+MOST_UNSETTLED: Final = 4
+"""Times as many deliveries as may be leased at once: where the store does not answer, no more are begun."""
 
 REASON_CHARACTERS: Final = 500
 
@@ -64,7 +60,6 @@ class Lane:
         try:
             while True:
                 self._due.clear()
-                self._begin()
                 try:
                     await self._lease()
                 except Exception as error:  # the lane must outlive trouble with the store
@@ -76,25 +71,27 @@ class Lane:
                 except TimeoutError:
                     self._looks = True
         finally:
+            self._ready.clear()
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _lease(self) -> None:
-        at_once = self.recipient.at_once
-        if self._ready or not self._looks or len(self._running) >= MOST_UNSETTLED * at_once:
+        ahead, capacity = self.recipient.ahead, self.recipient.at_once * (1 + self.recipient.ahead)
+        room = capacity - self._calling - len(self._ready)
+        # While half of what may be leased ahead is still there, the calls do not wait for this statement.
+        if not self._looks or room < (capacity // 2 if ahead else 1) or len(self._running) >= MOST_UNSETTLED * capacity:
             return
-        limit = (1 + AHEAD) * at_once - self._calling
         self._looks = False
         try:
             async with self._statements:
-                lease_seconds = (1 + AHEAD) * self.recipient.call_seconds + SPARE_SECONDS
-                leased = await self._outbox.lease([self.recipient.name], limit, lease_seconds)
+                lease_seconds = (1 + ahead) * self.recipient.call_seconds + SPARE_SECONDS
+                leased = await self._outbox.lease([self.recipient.name], room, lease_seconds)
         except BaseException:
             self._looks = True
             raise
         self._ready.extend(leased)
-        if len(leased) == limit:
+        if len(leased) == room:
             self._looks = True
 
     def _begin(self) -> None:
@@ -116,6 +113,7 @@ class Lane:
                 await self.recipient.call(delivery.event)
         finally:
             self._calling -= 1
+            self._begin()
             self._due.set()
 
     async def _deliver(self, delivery: Delivery) -> None:

@@ -34,6 +34,8 @@ class Recipient:
         consumer: as it is registered in the outbox.
         call: deliver one event; raising means that it has not been.
         at_once: most calls at once. Each recipient has places of its own: one that is slow holds up none of the others.
+        ahead: times as many are leased beyond those that are called: then statements do not slow many short calls. 0
+            where calls are long: other processes may have places for them.
         call_seconds: deadline of one call.
         retries: what follows a failure.
     """
@@ -43,6 +45,7 @@ class Recipient:
     at_once: int
     call_seconds: float
     retries: Retries
+    ahead: int = 0
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ from tuspy_server.version import VERSION
 MOST_BODY_BYTES: Final = 4096
 """Of an answer that nobody reads but people who look for what went wrong."""
 
+AHEAD: Final = 4
 SHOWN_CHARACTERS: Final = 200
 USER_AGENT: Final = f"tuspy-server/{VERSION}"
 BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -66,6 +67,7 @@ class Sender:
             ),
             call=self.send,
             at_once=self._endpoint.at_once,
+            ahead=AHEAD,
             call_seconds=self._endpoint.call_seconds,
             retries=retries,
         )
