@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from pydantic import ByteSize
+from pydantic import BaseModel, ByteSize
 
+from tuspy_server.compose import compose
+from tuspy_server.events.hooks import Hooks
 from tuspy_server.protocol import errors
 from tuspy_server.settings import Settings
+from tuspy_server.web.api.models import (
+    Asked,
+    FileAsked,
+    JobSummary,
+    Problem,
+    ProgressAsked,
+    StatsShown,
+    UploadShown,
+)
 
+SHOWN: tuple[type[BaseModel], ...] = (FileAsked, ProgressAsked, UploadShown, JobSummary, StatsShown, Problem)
+KINDS: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", datetime: "instant"}
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 
@@ -48,8 +64,9 @@ def answers_page() -> str:
     lines = [
         "# Answers",
         "",
-        "Errors are `text/plain`: the code, a colon, a reason. The code is stable; the reason is for people, and never",
-        "holds what the client sent. By default tus-js-client retries 5xx, 409 and 423, and gives up on other 4xx.",
+        "Errors are `text/plain`: the code, a colon, a reason; those of the [API](api.md) are problem details with the",
+        "same codes. The code is stable; the reason is for people, and never holds what the client sent. By default",
+        "tus-js-client retries 5xx, 409 and 423, and gives up on other 4xx.",
         "",
         "| status | code | when |",
         "|---|---|---|",
@@ -63,11 +80,77 @@ def answers_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def api_page() -> str:
+    """Every route of the API."""
+    api = compose(Settings(data=Path("unused")), Hooks()).api
+    if api is None:
+        raise AssertionError("the embedded store has jobs")
+    lines = [
+        "# The API",
+        "",
+        "JSON over HTTP, below the same origin as the uploads; described for programs in `/api/openapi.json` (OpenAPI",
+        "3.1). Names are camelCase, times RFC 3339 in UTC. Bodies are read strictly: an unknown member is an error.",
+        "Errors are [problem details](https://www.rfc-editor.org/rfc/rfc9457) with the `code` of the",
+        "[reference of answers](answers.md); what is wrong in a body is named by `errors[0].pointer`. GETs carry an",
+        "`ETag`. `/commands` and `/queries` are other names of the same.",
+        "",
+    ]
+    for route in api.routes:
+        lines += [f"## {route.method} {route.path}", "", f"{route.summary}. {route.description}".strip(), ""]
+        if route.tables:
+            lines += ["JSON, or CSV by `Accept: text/csv` or `format=csv`.", ""]
+        if route.query or route.headers:
+            lines += ["| parameter | values | meaning |", "|---|---|---|"]
+            for parameter in (*route.query, *route.headers):
+                lines.append(f"| `{parameter.name}` | {_values(parameter.schema)} | {parameter.description} |")
+            lines.append("")
+        problems = sorted({(error.status, error.code) for error in route.problems})
+        told = [f"{status}" for status in route.answers] + [f"{status} `{code}`" for status, code in problems]
+        lines += [f"Answers: {', '.join(told)}.", ""]
+    lines += ["## What goes in and comes out", ""]
+    for model in SHOWN:
+        lines += [f"**{(model.__doc__ or '').splitlines()[0]}**", "", "| member | meaning |", "|---|---|"]
+        for name, field in model.model_fields.items():
+            required = "; required" if issubclass(model, Asked) and field.is_required() else ""
+            lines.append(
+                f"| `{field.alias or name}` | {_kind(field.annotation)}{required}. {field.description or ''} |"
+            )
+        lines.append("")
+    return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
+
+
+def _kind(annotation: Any) -> str:
+    members = [item for item in get_args(annotation) if item is not type(None)]
+    nullable = " or null" if type(None) in get_args(annotation) else ""
+    origin = get_origin(annotation)
+    if origin is list:
+        return f"list: {_kind(members[0])}"
+    if origin is dict:
+        return "object"
+    if members:
+        return _kind(members[0]) + nullable
+    if annotation in KINDS:
+        return KINDS[annotation]
+    if issubclass(annotation, StrEnum):
+        return ", ".join(f"`{item}`" for item in annotation)
+    what: str = annotation.__doc__.splitlines()[0].rstrip(".")
+    return what[:1].lower() + what[1:]
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema["type"] == "integer":
+        default = f", `{schema['default']}` if absent" if "default" in schema else ""
+        return f"{schema['minimum']} to {schema['maximum']}{default}"
+    return "RFC 3339, with an offset" if schema.get("format") == "date-time" else "text"
+
+
 def _subclasses(base: type[errors.TusError]) -> list[type[errors.TusError]]:
     return [item for child in base.__subclasses__() for item in (child, *_subclasses(child))]
 
 
-PAGES = {"settings.md": settings_page, "answers.md": answers_page}
+PAGES = {"settings.md": settings_page, "answers.md": answers_page, "api.md": api_page}
 
 
 if __name__ == "__main__":
