@@ -373,6 +373,7 @@ def compose(
                 locations=locations,
                 cors=cors,
                 metrics=metrics,
+                heard=lambda upload, _: streams.progress.progressed(upload),
             ),
             ApiOptions(
                 path=settings.path,

@@ -74,7 +74,7 @@ class FilesAsked(Asked):
 
 
 class ProgressAsked(Asked):
-    """How far a client believes to have come. It is told to those who follow the upload, and nothing more."""
+    """How far a client believes to have come. Those who follow the upload are told how far it has come indeed."""
 
     job_id: str | None = Field(default=None, min_length=1, max_length=64)
     upload_id: str = Field(min_length=1, max_length=64)
