@@ -20,6 +20,7 @@ from tuspy_server.protocol.errors import (
     JobClosed,
     JobNotFound,
     NotJson,
+    TypeNotAllowed,
     UploadTooLarge,
 )
 from tuspy_server.protocol.fields import RequestHead
@@ -37,7 +38,16 @@ JOBS_OF_A_PAGE: Final = 100
 MOST_OF_A_PAGE: Final = 1000
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{16,255}")
-_MAKING: Final = (InvalidHeader, InvalidJson, BodyTooLarge, UploadTooLarge, NotJson, InvalidRequest, IdTaken)
+_MAKING: Final = (
+    InvalidHeader,
+    InvalidJson,
+    BodyTooLarge,
+    UploadTooLarge,
+    NotJson,
+    TypeNotAllowed,
+    InvalidRequest,
+    IdTaken,
+)
 
 IDEMPOTENCY: Final = Parameter(
     name="Idempotency-Key",
