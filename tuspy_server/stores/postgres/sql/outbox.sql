@@ -43,15 +43,18 @@ ORDER BY name;
 SELECT relay_committed($1::integer);
 
 -- name: lease
--- Two leases at once share nothing: what the other has locked is skipped, what it has leased is not due any more.
+-- Two leases at once share nothing: what the other has locked is skipped, what it has leased is not due any more. The
+-- earliest of an upload is asked for in the order of deliveries_in_order: a NOT EXISTS of an earlier one is planned
+-- over the other index for as long as the table has no statistics, and then looks at all that waits for each that is due.
 WITH due AS MATERIALIZED (
     SELECT first.* FROM unnest($1::text[]) AS wanted (consumer), LATERAL (
         SELECT waiting.position, waiting.consumer, waiting.due_at
         FROM deliveries AS waiting
         WHERE waiting.consumer = wanted.consumer AND waiting.status = 'waiting' AND waiting.due_at <= now()
-          AND NOT EXISTS (SELECT FROM deliveries AS earlier
-                          WHERE earlier.consumer = waiting.consumer AND earlier.upload_id = waiting.upload_id
-                            AND earlier.status = 'waiting' AND earlier.position < waiting.position)
+          AND waiting.position = (SELECT earliest.position FROM deliveries AS earliest
+                                  WHERE earliest.consumer = waiting.consumer AND earliest.status = 'waiting'
+                                    AND earliest.upload_id = waiting.upload_id
+                                  ORDER BY earliest.consumer, earliest.upload_id, earliest.position LIMIT 1)
         ORDER BY waiting.due_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS first
     WHERE NOT EXISTS (SELECT FROM consumers WHERE name = wanted.consumer AND disabled_reason IS NOT NULL)
     ORDER BY first.due_at, first.position, first.consumer LIMIT $2
@@ -80,9 +83,10 @@ SELECT extract(epoch FROM min(first.due_at) - now())::float8
 FROM unnest($1::text[]) AS wanted (consumer), LATERAL (
     SELECT waiting.due_at FROM deliveries AS waiting
     WHERE waiting.consumer = wanted.consumer AND waiting.status = 'waiting'
-      AND NOT EXISTS (SELECT FROM deliveries AS earlier
-                      WHERE earlier.consumer = waiting.consumer AND earlier.upload_id = waiting.upload_id
-                        AND earlier.status = 'waiting' AND earlier.position < waiting.position)
+      AND waiting.position = (SELECT earliest.position FROM deliveries AS earliest
+                              WHERE earliest.consumer = waiting.consumer AND earliest.status = 'waiting'
+                                AND earliest.upload_id = waiting.upload_id
+                              ORDER BY earliest.consumer, earliest.upload_id, earliest.position LIMIT 1)
     ORDER BY waiting.due_at LIMIT 1) AS first
 WHERE NOT EXISTS (SELECT FROM consumers WHERE name = wanted.consumer AND disabled_reason IS NOT NULL);
 
