@@ -18,7 +18,7 @@ from tests.support.process import CLI
 from tuspy_server import Event, TusServer
 from tuspy_server.cli.events import _TypeName
 from tuspy_server.model import EventType
-from tuspy_server.ports import DeliveryFilter, DeliveryStatus
+from tuspy_server.ports import Consumer, DeliveryFilter, DeliveryStatus
 
 
 class Hooked:
@@ -54,13 +54,17 @@ class Hooked:
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     async def settled(self, count: int) -> None:
-        """Until so many deliveries have been settled."""
+        """Until so many deliveries have been settled, and none waits."""
+        await self.settled_for(None, count)
+
+    async def settled_for(self, consumer: str | None, count: int) -> None:
+        """The same for one consumer's."""
         parts = self.api.tus._parts
         assert parts is not None
         outbox = parts.stores.outbox
 
         async def is_settled() -> bool:
-            found = await outbox.deliveries(DeliveryFilter(), 100)
+            found = await outbox.deliveries(DeliveryFilter(consumer=consumer), 100)
             return len(found) == count and all(record.status is not DeliveryStatus.WAITING for record in found)
 
         await until(is_settled)
@@ -147,6 +151,41 @@ async def test_events_are_delivered_again(hooked: Hooked) -> None:
         return sorted({*hooked.seen}) == sorted({*first}) and len(hooked.seen) >= 2 * len(first)
 
     await until(is_delivered, 60)
+
+
+async def test_a_consumer_is_enabled_again_and_forgotten(hooked: Hooked) -> None:
+    """I12: what a webhook's 410 has switched off, and a hook that was removed, do not stay in the way for ever."""
+    await hooked.api.make(5)
+    await hooked.settled(1)
+    parts = hooked.api.tus._parts
+    assert parts is not None
+    await parts.stores.outbox.disable("python:recorder", "410 Gone\x1b[0m")
+    (consumer,) = await hooked.lines("deliveries", "consumers")
+    assert (consumer["name"], consumer["processing"]) == ("python:recorder", False)
+    assert consumer["types"] == ["upload.created", "upload.finished"]
+    assert consumer["disabled_reason"].startswith("410")
+    assert "\x1b" not in (await hooked.run("deliveries", "consumers")).stdout
+    assert (await hooked.run("deliveries", "enable", "nobody")).status == 1
+    assert (await hooked.run("deliveries", "enable", "recorder")).status == 0
+    assert (await hooked.lines("deliveries", "consumers"))[0]["disabled_reason"] is None
+    await hooked.api.make(5)
+    await hooked.settled(2)
+    assert (await hooked.run("deliveries", "forget", "recorder")).status == 0
+    assert await hooked.lines("deliveries", "consumers") == []
+    assert "there is none" in (await hooked.run("deliveries", "forget", "recorder")).complaint
+
+
+@ON_SQLITE
+async def test_uploads_do_not_wait_for_a_hook_that_is_gone(hooked: Hooked) -> None:
+    parts = hooked.api.tus._parts
+    assert parts is not None
+    gone = Consumer(name="python:gone", types=frozenset({EventType.FINISHED}), processing=True)
+    await parts.stores.outbox.register([gone])
+    job = await hooked.api.make(0)
+    await hooked.settled_for("python:recorder", 2)
+    assert await hooked.api.statuses(job) == ["PROCESSING"]
+    assert (await hooked.run("deliveries", "forget", "gone")).status == 0
+    assert await hooked.api.statuses(job) == ["FAILED"]
 
 
 @ON_SQLITE

@@ -17,7 +17,8 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from tuspy_server.app import TusServer
 from tuspy_server.cli import checking, health, showing, trouble
 from tuspy_server.cli.common import PROGRAM, fail, loaded
-from tuspy_server.cli.events import deliveries_app, events_app
+from tuspy_server.cli.deliveries import deliveries_app
+from tuspy_server.cli.events import events_app
 from tuspy_server.cli.flags import ConfigFlag, OtherFlags, ServeFlags
 from tuspy_server.cli.sources import WrongSettings, did_you_mean, load, printable
 from tuspy_server.edge import server, workers

@@ -1,17 +1,28 @@
-"""`tuspy-server events` and `tuspy-server deliveries`: look at what has happened, and send it again."""
+"""`tuspy-server events`: look at what has happened, and hand it on again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Literal
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
 from tuspy_server.cli import showing_events
 from tuspy_server.cli.common import fail, loaded
 from tuspy_server.cli.flags import ConfigFlag, OtherFlags
+from tuspy_server.cli.outbox import (
+    SHOWN,
+    ConsumerFlag,
+    JsonFlag,
+    LimitFlag,
+    UploadFlag,
+    WrongPlace,
+    counted,
+    print_deliveries,
+    run,
+    whole_name,
+)
 from tuspy_server.cli.sources import printable
 from tuspy_server.events.cloudevents import Cursor, cursor_of, parse_cursor
 from tuspy_server.model import EventType
@@ -20,13 +31,11 @@ from tuspy_server.ports import DeliveryFilter, DeliveryStatus, EventFilter, Outb
 from tuspy_server.settings import Settings
 
 events_app = App(name="events", help="Look at what has happened to uploads, and hand it on again.")
-deliveries_app = App(name="deliveries", help="Look at how events come to hooks and webhooks.")
 
 LOOK_SECONDS: Final = 0.5
 """Between two looks of `events tail`."""
 
 PAGE: Final = 500
-SHOWN: Final = 100
 
 _TypeName = Literal[
     "upload.created",
@@ -39,21 +48,11 @@ _TypeName = Literal[
 ]
 """The values of `EventType`: those of an enumeration would be taken by the names of its members."""
 
-JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), help="One JSON object a line.")]
-LimitFlag = Annotated[int, Parameter(help="Show at most this many.")]
-UploadFlag = Annotated[str | None, Parameter(name="--upload", help="Only of this upload.")]
-JobFlag = Annotated[str | None, Parameter(name="--job", help="Only of this job.")]
 TypeFlag = Annotated[
     list[_TypeName] | None, Parameter(name="--type", negative=(), help="Only of this type, such as upload.finished.")
 ]
+JobFlag = Annotated[str | None, Parameter(name="--job", help="Only of this job.")]
 AfterFlag = Annotated[str | None, Parameter(help="Only what came later: a cursor, or 0 for all.")]
-ConsumerFlag = Annotated[str | None, Parameter(help="Only to this hook or webhook.")]
-EventFlag = Annotated[str | None, Parameter(name="--event", help="Only of the event of this id.")]
-StatusFlag = Annotated[DeliveryStatus | None, Parameter(help="Only those that stand so.")]
-
-
-class WrongPlace(Exception):
-    """What was to be looked at is not there; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def list_events(
             found = await outbox.events(start, limit, wanted.only)
             print(showing_events.events(found, wanted.source, as_json=as_json), end="")
 
-    return _run(show())
+    return run(show())
 
 
 @events_app.command(name="tail")
@@ -103,7 +102,7 @@ def tail_events(
     """Print events as they come, until Ctrl-C."""
     settings = loaded(config, flags, quiet=True).settings
     wanted = _Wanted(_filter(upload_id, job_id, types), as_json, settings.cloudevents_source)
-    return _run(_tail(settings, wanted, after, limit))
+    return run(_tail(settings, wanted, after, limit))
 
 
 @events_app.command(name="replay")
@@ -127,13 +126,13 @@ def replay_events(
 
     async def replay() -> None:
         async with outbox_of(settings, changes=True) as outbox:
-            whole = await _known(outbox, consumer)
+            whole = await whole_name(outbox, consumer)
             last = None if up_to is None else (await _cursor(outbox, up_to)).position
             start = (await _cursor(outbox, after or "0")).position
             count = await outbox.replay(whole, start, last, only)
-            print(f"{_counted(count, 'event')} will be delivered to {printable(whole)}")
+            print(f"{counted(count, 'event')} will be delivered to {printable(whole)}")
 
-    return _run(replay())
+    return run(replay())
 
 
 @events_app.command(name="dead")
@@ -148,63 +147,7 @@ def dead_events(
 ) -> int:
     """List what a hook or webhook was not given after all tries. `deliveries retry` tries again."""
     only = DeliveryFilter(consumer=consumer, upload_id=upload_id, status=DeliveryStatus.DEAD)
-    return _run(_list_deliveries(loaded(config, flags, quiet=True).settings, only, limit, as_json=as_json))
-
-
-@deliveries_app.command(name="list")
-def list_deliveries(
-    *,
-    consumer: ConsumerFlag = None,
-    status: StatusFlag = None,
-    upload_id: UploadFlag = None,
-    event_id: EventFlag = None,
-    limit: LimitFlag = SHOWN,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
-    flags: OtherFlags = None,
-) -> int:
-    """List deliveries, the newest first."""
-    only = DeliveryFilter(consumer=consumer, status=status, upload_id=upload_id, event_id=event_id)
-    return _run(_list_deliveries(loaded(config, flags, quiet=True).settings, only, limit, as_json=as_json))
-
-
-@deliveries_app.command(name="retry")
-def retry_deliveries(
-    *,
-    consumer: ConsumerFlag = None,
-    status: StatusFlag = None,
-    upload_id: UploadFlag = None,
-    event_id: EventFlag = None,
-    everything: Annotated[bool, Parameter(name="--all", negative=(), help="All that wait or are dead.")] = False,
-    config: ConfigFlag = None,
-    flags: OtherFlags = None,
-) -> int:
-    """Try again now what waits for its next try, or is dead. A running server begins within five seconds."""
-    settings = loaded(config, flags, quiet=True).settings
-    if not everything and all(wanted is None for wanted in (consumer, status, upload_id, event_id)):
-        return fail("say what is to be tried: --consumer, --status, --upload, --event or --all", status=2)
-    only = DeliveryFilter(consumer=consumer, status=status, upload_id=upload_id, event_id=event_id)
-
-    async def retry() -> None:
-        async with outbox_of(settings, changes=True) as outbox:
-            count = await outbox.retry_now(await _whole(outbox, only))
-            print(f"{_counted(count, 'delivery', 'deliveries')} will be tried again")
-
-    return _run(retry())
-
-
-def _run(work: Coroutine[Any, Any, None]) -> int:
-    try:
-        asyncio.run(work)
-    except WrongPlace as error:
-        return fail(str(error))
-    return 0
-
-
-async def _list_deliveries(settings: Settings, only: DeliveryFilter, limit: int, *, as_json: bool) -> None:
-    async with outbox_of(settings, changes=False) as outbox:
-        found = await outbox.deliveries(await _whole(outbox, only), limit)
-    print(showing_events.deliveries(found, as_json=as_json), end="")
+    return run(print_deliveries(loaded(config, flags, quiet=True).settings, only, limit, as_json=as_json))
 
 
 async def _tail(settings: Settings, wanted: _Wanted, after: str | None, limit: int | None) -> None:
@@ -242,23 +185,5 @@ async def _cursor(outbox: Outbox, text: str) -> Cursor:
     return cursor
 
 
-async def _whole(outbox: Outbox, only: DeliveryFilter) -> DeliveryFilter:
-    return only if only.consumer is None else replace(only, consumer=await _known(outbox, only.consumer))
-
-
-async def _known(outbox: Outbox, name: str) -> str:
-    """The whole name of a consumer, of which what stands behind its kind is enough where one alone is meant."""
-    known = [registered.consumer.name for registered in await outbox.consumers()]
-    meant = [whole for whole in known if name in (whole, whole.partition(":")[2])]
-    if len(meant) == 1 or name in meant:
-        return meant[0] if len(meant) == 1 else name
-    there_are = f"there are {', '.join(map(printable, known))}" if known else "there is none"
-    raise WrongPlace(f"no hook or webhook is called {printable(name)}; {there_are}")
-
-
 def _filter(upload_id: str | None, job_id: str | None, types: list[_TypeName] | None) -> EventFilter:
     return EventFilter(upload_id=upload_id, job_id=job_id, types=frozenset(map(EventType, types or ())))
-
-
-def _counted(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one if count == 1 else many or f'{one}s'}"

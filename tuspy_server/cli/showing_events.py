@@ -9,10 +9,11 @@ from typing import Any, Final
 from tuspy_server.cli.sources import printable
 from tuspy_server.events.cloudevents import cursor_of, rfc3339, to_cloudevent
 from tuspy_server.model import Event
-from tuspy_server.ports import DeliveryRecord
+from tuspy_server.ports import DeliveryRecord, RegisteredConsumer
 
 _EVENT_HEAD: Final = ("cursor", "time", "type", "upload", "job")
 _DELIVERY_HEAD: Final = ("status", "tries", "next", "consumer", "event", "type", "upload", "error")
+_CONSUMER_HEAD: Final = ("consumer", "seen", "processing", "disabled")
 _WIDTHS: Final = {
     "cursor": 16,
     "time": 27,
@@ -25,6 +26,9 @@ _WIDTHS: Final = {
     "consumer": 24,
     "event": 36,
     "error": 0,
+    "seen": 27,
+    "processing": 10,
+    "disabled": 0,
 }
 
 
@@ -57,6 +61,32 @@ def deliveries(found: Sequence[DeliveryRecord], *, as_json: bool) -> str:
         for record in found
     ]
     return _table(_DELIVERY_HEAD, rows)
+
+
+def consumers(found: Sequence[RegisteredConsumer], *, as_json: bool) -> str:
+    """One line a hook or webhook."""
+    if as_json:
+        return _json(
+            {
+                "name": item.consumer.name,
+                "types": sorted(item.consumer.types),
+                "processing": item.consumer.processing,
+                "registered_at": rfc3339(item.registered_at),
+                "seen_at": rfc3339(item.seen_at),
+                "disabled_reason": item.disabled_reason,
+            }
+            for item in found
+        )
+    rows = [
+        (
+            printable(item.consumer.name),
+            rfc3339(item.seen_at),
+            "yes" if item.consumer.processing else "no",
+            printable(item.disabled_reason or "-"),
+        )
+        for item in found
+    ]
+    return _table(_CONSUMER_HEAD, rows)
 
 
 def _as_json(record: DeliveryRecord) -> dict[str, Any]:
