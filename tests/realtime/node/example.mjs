@@ -3,9 +3,10 @@
 import { EventSource as Source } from 'eventsource'
 import { WebSocket as Socket } from 'ws'
 
-const { origin, job, example } = JSON.parse(process.argv[2])
+const { origin, job, upload, example } = JSON.parse(process.argv[2])
 
 globalThis.job = job
+globalThis.upload = upload
 globalThis.show = (upload, text) => process.stdout.write(`${JSON.stringify({ upload, text })}\n`)
 globalThis.EventSource = class extends Source {
   constructor(url, options) {
