@@ -22,14 +22,16 @@ def test_a_hook_wants_the_types_that_it_names() -> None:
     hooks = Hooks()
     hooks.on("upload.finished", "upload.failed", name="some")(print)
     [consumer] = hooks.consumers
-    assert (consumer.name, consumer.types) == ("python:some", {EventType.FINISHED, EventType.FAILED})
+    assert consumer.name == "python:some"
+    assert consumer.types == {EventType.FINISHED, EventType.FAILED}
 
 
 def test_a_hook_that_names_no_type_wants_all() -> None:
     hooks = Hooks()
     hooks.on(name="all")(print)
     [consumer] = hooks.consumers
-    assert (consumer.name, consumer.types) == ("python:all", set(EventType))
+    assert consumer.name == "python:all"
+    assert consumer.types == set(EventType)
 
 
 def test_a_hook_is_remembered_by_module_and_name() -> None:

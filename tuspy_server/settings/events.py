@@ -87,10 +87,6 @@ class EventSettings(StoreSettings):
                 check_reach(webhook.url.get_secret_value(), allow_private=self.allows_private(webhook))
             except ValueError as error:
                 raise ValueError(f"webhook {webhook.name}: its url {error}") from error
-        if self.webhook_secret is not None and self.webhook_url is None:
-            raise ValueError("webhook_secret needs webhook_url")
-        if self.hook_secret is not None and self.hook_url is None:
-            raise ValueError("hook_secret needs hook_url")
         return self
 
     @property
