@@ -211,6 +211,24 @@ async def test_what_was_delivered_is_marked_done_at_a_shutdown(rig: RelayRig, mo
     assert not await rig.deliveries(DeliveryStatus.WAITING)
 
 
+async def test_a_shutdown_in_the_middle_of_that_tells_it_again(rig: RelayRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A success that is told twice is one."""
+    rig.hooks.on(name="hook")(Seen())
+    real, asked = rig.outbox.delivered, asyncio.Event()
+
+    async def hang_once(deliveries: Sequence[Delivery]) -> None:
+        monkeypatch.setattr(rig.outbox, "delivered", real)
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(rig.outbox, "delivered", hang_once)
+    await rig.start()
+    await rig.create()
+    await asked.wait()
+    await rig.stop()
+    assert not await rig.deliveries(DeliveryStatus.WAITING)
+
+
 async def test_events_are_numbered_in_a_process_without_hooks(rig: RelayRig) -> None:
     """Readers need no hook; who is not registered by then gets nothing of it (decision 0016)."""
     await rig.start()
