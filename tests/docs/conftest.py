@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.fixtures import make_server
+from tests.web.conftest import logs
 
-__all__ = ["make_server"]
+__all__ = ["logs", "make_server"]
 
 
 @pytest.fixture(autouse=True)
