@@ -169,6 +169,9 @@ class GatedBlobWriter:
     def counted(self, upload_offset: int) -> None:
         self._writer.counted(upload_offset)
 
+    async def is_behind(self) -> bool:
+        return await self._writer.is_behind()
+
     async def finish(self) -> Stored:
         return await self._sync(self._writer.finish)
 

@@ -40,3 +40,12 @@ def test_a_stale_writer_whose_storage_waits_for_a_commit_ends_at_once(stage: Sta
     stage.let_go(stage.here)
     assert isinstance(stale.exception(), WriterFenced)
     assert stage.world.content(stage.row(upload))[0] == CONTENT[::-1]
+
+
+def test_the_last_part_waits_for_a_commit_rather_than_become_a_piece(stage: Stage) -> None:
+    """Seen on a busy machine: the body was whole before its first commit, and the last of 13 parts was put as a piece
+    and copied, for two calls more than the architecture's table allows."""
+    content = bytes(range(20))  # five parts; the fifth may not go before one is counted
+    upload = stage.create(length=len(content)).result()
+    assert stage.patch(stage.here, upload, 0, content).result().status is UploadStatus.FINISHED
+    assert stage.world.bucket.calls == {"CreateMultipartUpload": 1, "UploadPart": 5, "CompleteMultipartUpload": 1}

@@ -52,6 +52,11 @@ class BlobWriter(Protocol):
         """A commit has counted all bytes before it: so much further may parts be on their way."""
         ...
 
+    async def is_behind(self) -> bool:
+        """The upload's last byte has been advanced: whether a commit of what `sync(flush=False)` now has would let
+        `finish` store the last bytes with fewer calls. Waits until it is known, and there is something to commit."""
+        ...
+
     async def finish(self) -> Stored:
         """The upload's last byte has been advanced: make everything durable, in its final place where a single call
         does that (`etag` is set then). Raises as `buffer`."""

@@ -152,6 +152,11 @@ class Commits:
         """Make durable what came. Returns the offset before which all is; raises as `BlobWriter.sync`."""
         return self._take(await self._open_blob().sync(flush=flush))
 
+    async def catch_up(self) -> None:
+        """Commit, while the body's last bytes are stored the better for it. Raises as `sync` and `commit`."""
+        while await self._open_blob().is_behind():
+            await self.commit(self.visible(await self.sync(flush=False)), release=False)
+
     async def sync_whole(self) -> int:
         """The same for an upload whose last byte has come."""
         return self._take(await self._open_blob().finish())

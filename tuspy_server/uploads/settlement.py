@@ -98,6 +98,8 @@ class Settlement:
         reached = self._append.upload_offset + received_bytes
         whole = whole and reached == self._append.upload_length
         try:
+            if whole and self._digest is None:
+                await commits.catch_up()
             offset = await (commits.sync_whole() if whole else commits.sync(flush=True))
         except TryLater:
             await self._keep_what_is_durable()

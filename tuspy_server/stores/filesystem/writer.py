@@ -127,6 +127,10 @@ class FileWriter:
     def counted(self, upload_offset: int) -> None:
         """See the port."""
 
+    async def is_behind(self) -> bool:
+        """See the port: never."""
+        return False
+
     async def finish(self) -> Stored:
         """See the port."""
         return await self.sync(flush=True)

@@ -218,6 +218,15 @@ class S3Writer:
     def _collect(self) -> Stored:
         return self._line.collect(multipart_id=self._sender.new_multipart_id())
 
+    async def is_behind(self) -> bool:
+        """See the port. The last part may not go before the one `PARTS_IN_FLIGHT` before it is counted; it would become
+        a piece, and a copy of that a part."""
+        fill = self._line.current
+        if self._held_back or not fill.waits or fill.part_number <= max(self._last_part, self._contested_to):
+            return False
+        await self._running.until(lambda: self._line.reached > self._counted or self._has_stopped())
+        return self._line.reached > self._counted
+
     async def finish(self) -> Stored:
         """See the port. Of more than one part there is a multipart upload afterwards."""
         self._raise_failure()
