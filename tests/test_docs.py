@@ -15,7 +15,8 @@ from tuspy_server import TusServer
 ROOT = Path(__file__).resolve().parent.parent
 PAGES_BY_HAND = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 EXAMPLES = [
     pytest.param(match[1], id=f"{page.relative_to(ROOT)}:{page.read_text('utf-8')[: match.start()].count(chr(10)) + 1}")
     for page in PAGES_BY_HAND
@@ -43,10 +44,19 @@ async def test_each_python_example_makes_a_server_that_starts(
 
 @pytest.mark.parametrize("page", PAGES_BY_HAND, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_inside_the_project_lead_to_files(page: Path) -> None:
-    """No link of ours is dead."""
-    for target in LINK.findall(page.read_text("utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+    """No link of ours is dead, and none leads to a part of a page that is not there."""
+    for target, part in LINK.findall(page.read_text("utf-8")):
+        if "://" in target:
+            continue
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        if part:
+            assert part in {slug(heading) for heading in HEADING.findall(there.read_text("utf-8"))}, (target, part)
+
+
+def slug(heading: str) -> str:
+    """As GitHub makes the name of a part from its heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("name", PAGES)
