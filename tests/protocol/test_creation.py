@@ -176,7 +176,9 @@ def test_a_body_of_another_type_is_refused_and_not_silently_dropped(lines: dict[
 def test_the_body_goes_to_the_start_of_the_upload() -> None:
     """CWU-02."""
     create = decide_create(head(Upload_Length="9", Content_Type=BODY_TYPE, Content_Length="5"), policy())
-    assert create.append_of(None) == Append(upload_offset=0, upload_length=9, most_bytes=9, declares_length=False, checksum=None)
+    assert create.append_of(None) == Append(
+        upload_offset=0, upload_length=9, most_bytes=9, declares_length=False, checksum=None
+    )
 
 
 EXPIRES = ("Upload-Expires", "Thu, 05 Mar 2026 13:00:00 GMT")

@@ -46,12 +46,11 @@ class UploadStore(Protocol):
         ...
 
     async def claim(self, claim: Claim) -> Claimed | None:
-        """Make `claim.writer` the writer, in one statement, if the row is uploading, not expired, at the offset,
-        and has
-        room: `upload_offset + body_bytes` within the known or declared length, and a known length not redeclared as
-        another; none of it above `most_bytes`. The newest claim wins over any earlier writer; over one that had not let go it marks the placement
-        unsettled, and contests the parts from that of the offset to `PARTS_IN_FLIGHT` after it. None where one of these
-        does not hold."""
+        """Make `claim.writer` the writer, in one statement, if the row is uploading, not expired, at the offset, and
+        has room: `upload_offset + body_bytes` within the known or declared length, and a known length not redeclared as
+        another; none of it above `most_bytes`. The newest claim wins over any earlier writer; over one that had not let
+        go it marks the placement unsettled, and contests the parts from that of the offset to `PARTS_IN_FLIGHT` after
+        it. None where one of these does not hold."""
         ...
 
     async def commit(self, commit: Commit) -> Upload | None:
