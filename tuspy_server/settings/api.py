@@ -21,6 +21,8 @@ class ApiSettings(EventSettings):
     stream_most: int = Field(default=10_000, ge=0, description="Most streams of events that are open in one process.")
     job_most_files: int = Field(default=10_000, ge=1, le=100_000, description="Most files of one job.")
     job_seconds: Seconds = Field(
-        default=30 * DAY_SECONDS, gt=0, description="How long a job is kept once all of its files have ended."
+        default=30 * DAY_SECONDS,
+        gt=0,
+        description="How long a job is kept after it was made; longer while one of its files is open.",
     )
     job_by_metadata: bool = Field(default=False, description="Whether an upload may join a job by its metadata `job`.")
