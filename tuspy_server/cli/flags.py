@@ -110,6 +110,7 @@ METAVARS: Final[Mapping[str, str]] = {
     "event_source": "URI",
     "api_token": "TOKEN",
     "job_most_files": "COUNT",
+    "stream_most": "COUNT",
     "body_least_bytes_per_second": "COUNT",
 }
 
