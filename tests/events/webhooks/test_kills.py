@@ -21,7 +21,7 @@ from tests.uploads.rig import until
 from tuspy_server.model import EventType, event_id
 
 SECONDS = 30
-ROUNDS = 60
+ROUNDS = 200
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ async def test_killed_before_it_is_marked_done(server: tuple[ServerProcess, Rece
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_killed_at_random_points(server: tuple[ServerProcess, Receiver]) -> None:
     """I6, C06, C07: every upload that was acknowledged is told of, by one id, whatever was killed when."""
     process, receiver = server
