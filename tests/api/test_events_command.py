@@ -20,6 +20,11 @@ from tuspy_server.cli.events import _TypeName
 from tuspy_server.model import EventType
 from tuspy_server.ports import Consumer, DeliveryFilter, DeliveryStatus
 
+FIRST_ON_SQLITE = pytest.mark.parametrize(
+    "database", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)], indirect=True
+)
+"""A second and more an interpreter: on the other database it waits for `make test-long`."""
+
 
 class Hooked:
     """A server with a hook that fails for as long as it is to, and the command line beside it."""
@@ -77,6 +82,7 @@ async def hooked(tmp_path: Path, serve_api: ServeApi) -> Hooked:
     return hooked
 
 
+@FIRST_ON_SQLITE
 async def test_events_are_listed(hooked: Hooked) -> None:
     job = await hooked.api.make(0, 5)
     await hooked.api.send(job["files"][1], b"hello")
@@ -114,6 +120,7 @@ async def test_events_are_followed(hooked: Hooked) -> None:
     ]
 
 
+@FIRST_ON_SQLITE
 async def test_what_is_dead_is_found_and_tried_again(hooked: Hooked) -> None:
     """B14: what a hook could not take is seen, and is not lost."""
     hooked.fails = True
@@ -139,6 +146,7 @@ async def test_what_is_dead_is_found_and_tried_again(hooked: Hooked) -> None:
     assert len(await hooked.lines("deliveries", "list", "--status", "delivered")) == 1
 
 
+@FIRST_ON_SQLITE
 async def test_events_are_delivered_again(hooked: Hooked) -> None:
     job = await hooked.api.make(0, 5)
     await hooked.settled(3)
@@ -153,6 +161,7 @@ async def test_events_are_delivered_again(hooked: Hooked) -> None:
     await until(is_delivered, 60)
 
 
+@FIRST_ON_SQLITE
 async def test_a_consumer_is_enabled_again_and_forgotten(hooked: Hooked) -> None:
     """I12: what a webhook's 410 has switched off, and a hook that was removed, do not stay in the way for ever."""
     await hooked.api.make(5)
