@@ -176,6 +176,20 @@ def test_a_finish_that_takes_too_long_is_423_for_all_who_wait(stage: Stage) -> N
     assert stage.is_finished(upload)
 
 
+@pytest.mark.parametrize("at", ["here", "there"])
+def test_patches_wait_for_a_finish_beside_each_other(stage: Stage, at: str) -> None:
+    """I12: each waited in the upload's turn, and the third one, which began when the others had given up, 75 s."""
+    upload, _ = stage.completing("assembly")
+    node = getattr(stage, at)
+    patches = [stage.patch(node, upload, len(WHOLE) - 1, b"") for _ in range(3)]
+    stage.loop.advance(24)
+    assert not any(patch.done() for patch in patches)
+    stage.loop.advance(2)
+    assert [type(patch.exception()) for patch in patches if patch.done()] == 3 * [UploadBusy]
+    stage.let_go(stage.here)
+    assert stage.is_finished(upload)
+
+
 def test_a_creation_whose_finish_takes_too_long_tells_its_url(stage: Stage) -> None:
     """Else nobody could ever learn of the upload, which will be finished."""
     stage.hold(stage.here, "assembly")

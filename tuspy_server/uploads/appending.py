@@ -51,14 +51,19 @@ class Appending:
         """See `Uploads`."""
         await self._wait_for_hook(upload_id, grant)
         writer = self._bodies.new_writer()
+        registered = None
         try:
             async with self._bodies.turn(upload_id):
                 claimed = await self._claim(upload_id, writer, patch, grant)
-                decision = decide_patch(patch, claimed.upload, self._policy)
-                if isinstance(decision, Acknowledge):
-                    return decision.upload
-                running, predecessor = self._bodies.register(claimed, decision, source)
-            return await self.run(running, predecessor)
+                if claimed is not None:
+                    decision = decide_patch(patch, claimed.upload, self._policy)
+                    if isinstance(decision, Acknowledge):
+                        return decision.upload
+                    registered = self._bodies.register(claimed, decision, source)
+            if registered is not None:
+                return await self.run(*registered)
+            # Out of the turn, or each that comes meanwhile would begin to wait when the one before it gives up.
+            return await self._acknowledge(upload_id, patch)
         finally:
             self._bodies.forget(writer)
             self._wakeup.notify()
@@ -75,8 +80,9 @@ class Appending:
         except TimeoutError as error:
             raise UploadBusy("the upload is being finished") from error
 
-    async def _claim(self, upload_id: str, writer: str, patch: Patch, grant: Grant) -> Claimed:
-        """The row, claimed; or one that is finished already and to be acknowledged as it is."""
+    async def _claim(self, upload_id: str, writer: str, patch: Patch, grant: Grant) -> Claimed | None:
+        """The row, claimed; or one that is finished already and to be acknowledged as it is. None where the finish is
+        to be waited for."""
         claim = Claim(
             upload_id=upload_id,
             writer=writer,
@@ -91,10 +97,17 @@ class Appending:
                 return claimed
             upload = await self._means.find(upload_id, grant)
             if upload.status is UploadStatus.COMPLETING:
-                await self.wait_for_finish(upload_id)
-                upload = await self._means.find(upload_id)
+                return None
             if isinstance(decide_patch(patch, upload, self._policy), Acknowledge):
                 return Claimed(upload=upload)
+        raise UploadBusy
+
+    async def _acknowledge(self, upload_id: str, patch: Patch) -> Upload:
+        """What a PATCH of an upload that is completing is told, when it has come to its end."""
+        await self.wait_for_finish(upload_id)
+        decision = decide_patch(patch, await self._means.find(upload_id), self._policy)
+        if isinstance(decision, Acknowledge):
+            return decision.upload
         raise UploadBusy
 
     async def wait_for_finish(self, upload_id: str) -> None:
