@@ -153,7 +153,9 @@ class BucketWorld(World):
             part = parts.get(len(content) // placement.part_bytes + 1)
             if len(content) % placement.part_bytes == 0 and part is not None:
                 stored = None if multipart is None else multipart.parts.get(part.part_number)
-                found = stored.content if stored is not None and stored.etag == part.etag else b""
+                # As the assembler sees it: what lands twice is the same under another ETag, where ETags are no digests.
+                is_same = stored is not None and (stored.etag == part.etag or stored.crc32c == part.crc32c)
+                found = stored.content if stored is not None and is_same else b""
             else:
                 keys = [piece for piece in recorded.pieces if piece.start == len(content)]
                 keys.sort(key=lambda piece: piece.stop)
