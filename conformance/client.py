@@ -250,7 +250,7 @@ class Tus:
         try:
             yield connection
         finally:
-            connection.transport.abort()
+            connection.abort()
 
     async def close(self) -> None:
         """Close all connections, and delete what was created if the server lets clients do so."""
@@ -260,7 +260,7 @@ class Tus:
                     for url in self._created:
                         await self.delete(url)
         for connection in self._open:
-            connection.transport.abort()
+            connection.abort()
 
 
 def _pairs(headers: Headers) -> list[tuple[str, str | None]]:

@@ -139,7 +139,13 @@ class Connection(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection; nothing happens where it has ended."""
+        # Python 3.11's transport raises AttributeError where it was closed with bytes to send and has sent them since.
+        if not self.ended:
+            self.transport.abort()
 
     async def receive(self, seconds: float, *, interim: bool = False) -> Response:
         """Read the next final response of this connection.

