@@ -8,10 +8,10 @@ from dataclasses import replace
 import structlog
 
 from tuspy_server.access import RequestContext
-from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.model import UPLOAD_ID, Upload, UploadStatus
 from tuspy_server.ports import BodySource, Claimed, Proposal, Wakeup
 from tuspy_server.protocol.creation import Create
-from tuspy_server.protocol.errors import BodyStalled, Draining, FixRequest, TusError, UploadBusy
+from tuspy_server.protocol.errors import BodyStalled, Draining, FixRequest, JobNotFound, TusError, UploadBusy
 from tuspy_server.protocol.metadata import metadata_text
 from tuspy_server.uploads.appending import Appending
 from tuspy_server.uploads.bodies import Bodies
@@ -90,10 +90,13 @@ class Creating:
 
     def _proposal(self, create: Create, request: RequestContext) -> Proposal:
         metadata = metadata_text(create.upload_metadata)
+        job_id = metadata.get("job") if self._job_by_metadata else None
+        if job_id is not None and not UPLOAD_ID.fullmatch(job_id):
+            raise JobNotFound
         return Proposal(
             request=request,
             upload_length=create.upload_length,
             upload_metadata=create.upload_metadata,
             metadata=metadata,
-            job_id=metadata.get("job") if self._job_by_metadata else None,
+            job_id=job_id,
         )

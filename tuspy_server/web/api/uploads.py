@@ -162,6 +162,8 @@ class UploadRoutes:
     async def _progress(self, call: Call) -> Answer:
         # Who it is about stands in the body, so that it is read first.
         asked, _ = await self._reader.read(call.head, call.source, ProgressAsked, most_bytes=PROGRESS_BYTES)
+        if not _ID.fullmatch(asked.upload_id):
+            raise UploadNotFound
         request = await self._authority.grant(Intent.WRITE, call.scope, upload_id=asked.upload_id)
         upload = await self._find(asked.upload_id, request)
         if asked.job_id is not None and asked.job_id != upload.job_id:

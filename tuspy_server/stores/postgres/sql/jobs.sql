@@ -142,6 +142,8 @@ WHERE job_id = $2::text AND {those}
 ORDER BY created_at DESC, id DESC LIMIT $8;
 
 -- name: sum_uploads
+-- Metadata may hold NUL, which no text does: then PostgreSQL takes nothing out of the event. So each backslash is written
+-- in the long way first, and what then is \u0000 is one.
 WITH chosen AS MATERIALIZED (
     SELECT uploads.id, uploads.status, {file_status} AS file_status, uploads.upload_offset, uploads.upload_length,
            extract(epoch FROM uploads.ended_at - uploads.created_at)::float8 AS seconds
@@ -157,7 +159,8 @@ SELECT (SELECT json_object_agg(each.file_status, each.files)
        percentile_disc(ARRAY[0.5, 0.95, 1]) WITHIN GROUP (ORDER BY chosen.upload_length)
            FILTER (WHERE chosen.status = 'finished') AS lengths,
        (SELECT json_object_agg(each.reason, each.files)
-        FROM (SELECT coalesce(events.data ->> 'reason', 'unknown') AS reason, count(*) AS files
+        FROM (SELECT coalesce(replace(replace(events.data::text, '\\', '\u005c'), '\u0000', '\ufffd')::json ->> 'reason',
+                              'unknown') AS reason, count(*) AS files
               FROM chosen LEFT JOIN events ON events.upload_id = chosen.id AND events.type = 'upload.failed'
               WHERE chosen.status = 'failed' GROUP BY 1) AS each) AS errors
 FROM chosen;
