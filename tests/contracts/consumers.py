@@ -137,6 +137,16 @@ class ConsumersContract:
         assert await rig.outbox.retry_now(ALL) == 0
         assert await rig.outbox.retry_now(DeliveryFilter(status=DeliveryStatus.DELIVERED)) == 0
 
+    async def test_what_is_on_its_way_stays_so_when_all_is_to_be_tried_now(self, rig: StoreRig) -> None:
+        """Else it would be delivered twice at once, and the next event of its upload beside it."""
+        await create(rig.uploads)
+        await relay(rig, "a")
+        [delivery] = await lease(rig, "a")
+        assert await rig.outbox.retry_now(ALL) == 0
+        assert await lease(rig, "a") == []
+        await rig.outbox.delivered([delivery])
+        assert await statuses(rig) == [("a", DeliveryStatus.DELIVERED)]
+
     @pytest.mark.parametrize("gone", ["disabled", "unregistered"])
     async def test_nothing_is_brought_back_for_a_consumer_that_gets_nothing(self, rig: StoreRig, gone: str) -> None:
         await create(rig.uploads)

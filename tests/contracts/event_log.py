@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contracts.outbox import relay
+from tests.contracts.outbox import consumer, relay
 from tests.contracts.rig import StoreRig
 from tests.contracts.rows import create, finished, new_file, new_id, terminate
 from tuspy_server.model import Event, EventType
@@ -87,3 +87,14 @@ class EventLogContract:
         await rig.reopen()
         assert await rig.outbox.last_position() == last
         assert await rig.outbox.event_at(last) is None
+
+    async def test_the_last_position_is_not_that_of_an_older_event_that_is_kept(self, rig: StoreRig) -> None:
+        """Else a feed would take the log for another one, and tell its readers of a gap."""
+        upload = await create(rig.uploads)
+        await relay(rig, consumer("a", EventType.CREATED))
+        await terminate(rig.uploads, upload)
+        last = (await read(rig))[-1].position
+        rig.clock.advance(1000)
+        assert await rig.uploads.purge(gone_seconds=10**9, event_seconds=100, limit=100) == 1
+        assert [event.type for event in await rig.outbox.events(0, 100)] == [EventType.CREATED]
+        assert await rig.outbox.last_position() == last

@@ -20,6 +20,11 @@ from tuspy_server.ports import Consumer, Delivery, DeliveryStatus
 from tuspy_server.protocol.errors import StoreUnavailable
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[RelayRig]:
     rig = RelayRig(tmp_path)
@@ -421,3 +426,37 @@ async def _due_later(rig: RelayRig) -> bool:
 
 async def _leased(rig: RelayRig) -> bool:
     return any(delivery.attempts for delivery in await rig.deliveries())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(asyncio.CancelledError("a task of its own"), id="cancelled"),
+        pytest.param(ValueError("name\0\ud800"), id="text-that-no-database-takes"),
+        pytest.param(TimeoutError("name\0\ud800"), id="time-out-of-its-own"),
+        pytest.param(Unspeakable(), id="without-a-text"),
+        pytest.param(SystemExit(1), id="exit"),
+    ],
+)
+async def test_whatever_a_hook_raises_counts_as_a_failed_attempt(tmp_path: Path, error: BaseException) -> None:
+    """Fault B14: what is neither tried again in its turn nor given up holds up its upload for ever."""
+    rig = RelayRig(tmp_path, most_attempts=1)
+    await rig.open()
+    seen = Seen()
+
+    @rig.hooks.on(name="hook")
+    async def hook(event: Event) -> None:
+        if event.type is EventType.CREATED:
+            raise error
+        seen.append(event)
+
+    await rig.start()
+    await rig.finished()
+    await rig.settled()
+    [dead] = await rig.deliveries(DeliveryStatus.DEAD)
+    assert dead.event.type is EventType.CREATED
+    assert dead.error
+    dead.error.encode()
+    assert "\0" not in dead.error
+    assert seen.types == [EventType.FINISHED]
+    await rig.close()

@@ -157,3 +157,40 @@ async def test_a_database_that_restarts_loses_no_event_of_a_stream(
         assert sorted(await subjects(source, 8)) == sorted(doubled)
         assert sorted(await subjects(other, 8)) == sorted(doubled)
         assert not {"gap"} & {block.event for block in source.blocks}
+
+
+async def test_a_transaction_left_open_elsewhere_holds_nobody_up(nodes: tuple[Node, Node], postgres_dsn: str) -> None:
+    """B13, I12: neither one that holds a snapshot, nor one whose event is not committed yet; that one comes later."""
+    snapshot, writer = await asyncpg.connect(postgres_dsn), await asyncpg.connect(postgres_dsn)
+    try:
+        old, late = snapshot.transaction(isolation="repeatable_read"), writer.transaction()
+        await old.start()
+        await snapshot.fetchval("SELECT count(*) FROM uploads")
+        await late.start()
+        async with EventSource(nodes[1].port) as source:
+            await source.next("live")
+            await writer.execute(
+                "INSERT INTO events (id, type, upload_id, data, time) "
+                "VALUES ('00000000-late', 'upload.finished', 'late', '{}', now())"
+            )
+            wanted = [await node.upload() for node in (*nodes, *nodes)]
+            assert await subjects(source, 8) == [subject for subject in wanted for _ in range(2)]
+            await late.commit()
+            # Who commits an event tells the others; this one's writer is no node, so the next upload does.
+            last = await nodes[0].upload()
+            assert set(await subjects(source, 3)) == {"late", last}
+        await old.rollback()
+    finally:
+        await snapshot.close()
+        await writer.close()
+
+
+async def test_a_hundred_uploads_that_finish_at_once_are_told_once_each(nodes: tuple[Node, Node]) -> None:
+    """I6, on both nodes, by followers of all."""
+    async with EventSource(nodes[0].port) as here, EventSource(nodes[1].port) as there:
+        for source in (here, there):
+            await source.next("live")
+        uploads = await asyncio.gather(*(nodes[number % 2].upload() for number in range(100)))
+        for source in (here, there):
+            finished = [(await source.next("upload.finished")).cloudevent["subject"] for _ in uploads]
+            assert sorted(finished) == sorted(uploads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,10 +101,11 @@ def shown_secret(secret: str) -> str:
     scheme, _, rest = secret.partition("://")
     if not rest:
         return HIDDEN
-    if scheme in ("http", "https"):
-        host, slash, path = rest.partition("/")
-        return f"{scheme}://{host.rpartition('@')[2]}{slash}{HIDDEN if path else ''}"
-    return without_credentials(secret)
+    if scheme.lower() in ("http", "https"):
+        host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        further = rest[len(host) :]
+        return f"{scheme}://{host.rpartition('@')[2]}{further if further in ('', '/') else f'/{HIDDEN}'}"
+    return without_credentials(secret) if scheme.lower() in ("postgres", "postgresql") else HIDDEN
 
 
 def sweep_report(report: SweepReport, *, dry_run: bool) -> str:

@@ -118,7 +118,9 @@ def printable(text: str) -> str:
 
 def without_credentials(text: str) -> str:
     """A URL without the name and password that it may carry."""
-    return re.sub(r"//[^/@]*@", "//***@", text)
+    # A password with a slash or an @ that nobody has encoded is none of a URL, but still a password.
+    text = re.sub(r"//\S*@", "//***@", text)
+    return re.sub(r"([?&][^\s=&]*password=)[^\s&]*", r"\1***", text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -130,20 +130,25 @@ class Lane:
         except RecipientGone as gone:
             log.error("consumer.disabled", **fields, reason=str(gone))
             self._ready.clear()
-            await self._settling.disabled(delivery, str(gone)[:REASON_CHARACTERS])
-        except Exception as error:  # a hook may raise anything
+            await self._settling.disabled(delivery, _stored(str(gone)))
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            await self._failed(delivery, error, fields)  # of something that the hook has waited for
+        except (Exception, SystemExit) as error:  # a hook may raise anything
             await self._failed(delivery, error, fields)
         else:
             await self._settling.delivered(delivery, processing=self.recipient.consumer.processing)
             log.debug("event.delivered", **fields)
 
-    async def _failed(self, delivery: Delivery, error: Exception, fields: dict[str, object]) -> None:
-        asked_seconds, reason = None, f"{type(error).__name__}: {error}"
+    async def _failed(self, delivery: Delivery, error: BaseException, fields: dict[str, object]) -> None:
+        text = _text(error)
+        asked_seconds, reason = None, f"{type(error).__name__}: {text}"
         if isinstance(error, DeliveryFailed):
-            asked_seconds, reason = error.retry_after_seconds, str(error)
+            asked_seconds, reason = error.retry_after_seconds, text
         elif isinstance(error, TimeoutError):
-            reason = f"no answer within {self.recipient.call_seconds:g} s" if not str(error) else reason
-        reason = reason[:REASON_CHARACTERS]
+            reason = f"no answer within {self.recipient.call_seconds:g} s" if not text else reason
+        reason = _stored(reason)
         delay_seconds = self.recipient.retries.delay_seconds(delivery, asked_seconds)
         if delay_seconds is None:
             log.error("event.delivery.dead", **fields, reason=reason)
@@ -153,3 +158,15 @@ class Lane:
         await self._settling.failed(delivery, delay_seconds, reason)
         if delay_seconds < self._poll_seconds():
             asyncio.get_running_loop().call_later(delay_seconds, self.wake)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an error that cannot be told is one all the same
+        return "without a text"
+
+
+def _stored(reason: str) -> str:
+    """As every database takes it: an attempt whose failure cannot be stored would be made for ever."""
+    return reason[:REASON_CHARACTERS].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.events.webhooks.making import NEW, OLD
-from tuspy_server.cli.showing import settings_as_toml
+from tuspy_server.cli.showing import settings_as_toml, shown_secret
 from tuspy_server.cli.sources import WrongSettings, load
 from tuspy_server.events.webhooks.endpoint import Format
 from tuspy_server.model import EventType
@@ -173,6 +173,32 @@ def test_secrets_are_not_shown() -> None:
         assert "hidden" not in shown
         assert "whsec_" not in shown
     assert "https://app.example.org/***" in settings_as_toml(loaded)
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("https://u:hidden@app.example.org/hidden", "https://app.example.org/***"),
+        ("HTTPS://app.example.org/hidden", "HTTPS://app.example.org/***"),
+        ("https://app.example.org?key=hidden", "https://app.example.org/***"),
+        ("https://app.example.org/", "https://app.example.org/"),
+        ("https://app.example.org", "https://app.example.org"),
+        (
+            "postgresql://u:hidden@db.example.org/name?sslmode=require",
+            "postgresql://***@db.example.org/name?sslmode=require",
+        ),
+        (
+            "postgresql://db.example.org/name?user=u&password=hidden&a=b",
+            "postgresql://db.example.org/name?user=u&password=***&a=b",
+        ),
+        ("postgresql://u:hid/den@db.example.org/name", "postgresql://***@db.example.org/name"),
+        ("hidden://hidden", "***"),
+        ("hidden", "***"),
+    ],
+)
+def test_what_is_shown_of_a_secret(secret: str, shown: str) -> None:
+    """X19: however a URL is written, and a token that looks like one."""
+    assert shown_secret(secret) == shown
 
 
 def test_the_source_of_events_is_the_public_url_where_there_is_one() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from tests.contracts.rows import create, finished
+from tests.contracts.rows import create, finished, terminate
 from tests.stores.postgres.proxy import EXECUTED, PostgresProxy
 from tests.stores.postgres.rigs import MakeRig, PostgresRig, until, with_schema
 from tuspy_server.model import EventType, Processing, Upload
@@ -176,6 +176,58 @@ async def test_a_kill_in_the_middle_of_disabling_is_made_up_for(rig: PostgresRig
     assert await rig.outbox.next_due_seconds(["a"]) is None
     assert await rig.outbox.forget_consumers(LONG) == 0
     assert await processing_of(rig, done) is Processing.FAILED
+
+
+async def test_a_consumer_that_comes_back_while_it_is_forgotten_is_known(make_rig: MakeRig) -> None:
+    """I6: its process does not register it again soon, and nothing that is numbered meanwhile would come to it."""
+    rig = await make_rig(connections=6)
+    await processed_by(rig, "a")
+    rig.clock.advance(1000)
+    await rig.outbox.consumers()  # sets the clock
+    connection = await asyncpg.connect(with_schema(rig.dsn))
+    async with connection.transaction():
+        await connection.execute("UPDATE consumers SET seen_at = now()")  # as `register` does
+        forgetting = asyncio.create_task(rig.outbox.forget_consumers(500))
+        await locks_are_waited_for(rig)
+    await connection.close()
+    assert await forgetting == 0
+    [known] = await rig.outbox.consumers()
+    assert known.disabled_reason is None
+    assert len(await rig.outbox.lease(["a"], 10, LONG)) == 1
+
+
+async def test_a_consumer_that_was_half_forgotten_is_new_when_it_is_registered(rig: PostgresRig) -> None:
+    """Fault C12: as if it had been forgotten, and not disabled for ever."""
+    done = await processed_by(rig, "a")
+    await rig.sql("UPDATE consumers SET disabled_reason = 'unregistered'")
+    await rig.outbox.register([A])
+    [known] = await rig.outbox.consumers()
+    assert known.disabled_reason is None
+    [waiting] = await rig.outbox.lease(["a"], 10, LONG)
+    assert waiting.event.upload_id == done.id
+
+
+async def test_a_replay_of_what_is_purged_leaves_nothing_that_waits_for_ever(make_rig: MakeRig) -> None:
+    """I12: a delivery without its event could never be handed out, and all of its upload would wait behind it."""
+    rig = await make_rig(connections=6)
+    await rig.outbox.register([A])
+    upload = await create(rig.uploads)
+    await relayed(rig)
+    await rig.sql("DELETE FROM deliveries")
+    rig.clock.advance(1000)
+    await rig.outbox.consumers()  # sets the clock
+    connection = await asyncpg.connect(with_schema(rig.dsn))
+    async with connection.transaction():
+        await connection.execute("DELETE FROM events")  # as `purge` does, which has not seen the replay
+        replaying = asyncio.create_task(rig.outbox.replay("a", 0, None, EventFilter()))
+        await asyncio.wait([replaying], timeout=0.5)
+    await connection.close()
+    await replaying
+    await terminate(rig.uploads, upload)
+    await relayed(rig)
+    assert await rig.outbox.lease(["a"], 10, LONG) == []
+    [next_one] = await rig.outbox.lease(["a"], 10, LONG)
+    assert next_one.event.type is EventType.TERMINATED
 
 
 # --- readers ------------------------------------------------------------------------------------------------------
