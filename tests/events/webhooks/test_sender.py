@@ -185,6 +185,13 @@ async def test_a_receiver_may_ask_for_time(make_receiver: MakeReceiver, senders:
     assert caught.value.retry_after_seconds == 120
 
 
+@pytest.mark.parametrize("zone", ["+99999999999999", "-" + "9" * 400])
+async def test_a_retry_after_that_no_clock_knows(make_receiver: MakeReceiver, senders: Sendings, zone: str) -> None:
+    receiver = await make_receiver(always(503, retry_after=f"Mon, 01 Jan 2024 00:00:00 {zone}"))
+    with pytest.raises(DeliveryFailed, match="answered 503"):
+        await senders.make(endpoint(receiver.url)).send(EVENT)
+
+
 async def test_410_ends_it(make_receiver: MakeReceiver, senders: Sendings) -> None:
     receiver = await make_receiver(always(410))
     with pytest.raises(RecipientGone):
