@@ -172,20 +172,22 @@ class StompConversation:
         try:
             for wanted in session.receive(data.encode() if isinstance(data, str) else data):
                 if isinstance(wanted, Subscribe):
-                    await self._subscribe(wanted)
+                    if not await self._subscribe(wanted):
+                        break  # the connection ends: what else the message asked for is no work any more
                 else:
                     self._stream.unfollow(wanted.id)
         finally:
             self._take()
 
-    async def _subscribe(self, wanted: Subscribe) -> None:
+    async def _subscribe(self, wanted: Subscribe) -> bool:
         session = self._session
         try:
             cursor = await self._stream.follow(wanted.id, wanted.wish, session.authorization)
         except TusError as error:
             session.refused(wanted, error)
-        else:
-            session.subscribed(wanted, cursor)
+            return False
+        session.subscribed(wanted, cursor)
+        return True
 
     def message(self, key: str, frame: Frame) -> Data | None:
         """See `Conversation`. What RECEIPT has said need not be said again."""

@@ -26,6 +26,12 @@ log = structlog.get_logger("tuspy_server.web")
 MOST_FOLLOWED: Final = 100
 """Subscriptions of one connection."""
 
+FOLLOWED_EACH: Final = 10
+"""Subscriptions of a connection on an average: of all connections that may be, together."""
+
+IDLE_SECONDS: Final = 15.0
+"""After which a connection that follows nothing gives way where there are as many as there may be."""
+
 UNREAD_SECONDS: Final = 60.0
 """Without a client taking what it was sent, before its stream is given up."""
 
@@ -42,7 +48,7 @@ Exists = Callable[[str, Grant], Awaitable[bool]]
 
 
 class TooManyStreams(TryLater):
-    """503: as many streams as the settings allow are open."""
+    """503: as many streams as the settings allow are open, or follow as much as they may together."""
 
     code = "too_many_streams"
 
@@ -76,6 +82,12 @@ class Stream:
         self._send = send
         self._followed: dict[str, _Followed] = {}
         self._sending: asyncio.Timeout | None = None
+        self._idle_since = asyncio.get_running_loop().time()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has followed nothing for a while."""
+        return not self._followed and asyncio.get_running_loop().time() - self._idle_since >= IDLE_SECONDS
 
     @property
     def keys(self) -> list[str]:
@@ -102,6 +114,7 @@ class Stream:
         if len(self._followed) >= MOST_FOLLOWED:
             raise TooManySubscriptions
         realtime, scope = self._realtime, self._scope
+        realtime.must_have_room()
         if authorization is not None:
             others = [pair for pair in scope["headers"] if pair[0] != b"authorization"]
             scope = {**scope, "headers": [*others, (b"authorization", authorization.encode("utf-8", "replace"))]}
@@ -126,6 +139,7 @@ class Stream:
         followed = self._followed.pop(key, None)
         if followed is None:
             return False
+        self._idle_since = asyncio.get_running_loop().time()
         self._realtime.rechecks.discard(followed.granted)
         self._realtime.feed.unsubscribe(followed.subscription)
         return True
@@ -239,6 +253,8 @@ class Realtime:
         if self._is_draining:
             raise Draining
         if len(self._streams) >= self._most_streams:
+            for idle in [stream for stream in self._streams if stream.is_idle]:
+                idle.drain()
             raise TooManyStreams
         stream = Stream(self, scope, send)
         self._streams[stream] = None
@@ -254,6 +270,15 @@ class Realtime:
     def __len__(self) -> int:
         """Open streams."""
         return len(self._streams)
+
+    def must_have_room(self) -> None:
+        """For one subscription more.
+
+        Raises:
+            TooManyStreams: all streams together follow as much as they may.
+        """
+        if len(self.feed.hub) >= max(MOST_FOLLOWED, FOLLOWED_EACH * self._most_streams):
+            raise TooManyStreams
 
     async def must_exist(self, wish: Wish, grant: Grant) -> None:
         """What it names, within the grant.

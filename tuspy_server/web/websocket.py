@@ -131,7 +131,8 @@ class Talk:
         stream, talk = self._stream, self._conversation
         while not listening.done():
             stream.wake.clear()
-            while talk.outgoing:
+            # One that asks on and on must not put off the end: in a drain its last answers are not waited for.
+            while talk.outgoing and not stream.is_draining:
                 await self._say(talk.outgoing.pop(0))
             self._sent.set()
             if talk.is_over:
@@ -149,6 +150,8 @@ class Talk:
     async def _pass_on(self) -> None:
         for key in self._stream.keys:
             for frame in await self._stream.read(key):
+                if self._stream.is_draining:
+                    return  # a slow reader would put off the end; where it goes on it gets them again
                 data = self._conversation.message(key, frame)
                 if data is not None:
                     await self._say(data)
