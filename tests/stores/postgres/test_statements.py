@@ -152,6 +152,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "register": (["a"], ["upload.created"], [False]),
     "consumers": (),
     "disable": ("a", "why"),
+    "disable_unseen": ("a", HOUR),
     "enable": ("a",),
     "forget": ("a",),
     "unseen": (HOUR,),

@@ -85,10 +85,12 @@ class MemoryConsumers(MemoryEventLog):
         """See the port."""
         chosen = [each for each in self._chosen(only) if each.status is not DeliveryStatus.DELIVERED]
         chosen = [each for each in chosen if self._enabled(each.consumer)]
+        now = self._clock.now()
+        chosen = [each for each in chosen if not each.is_on_its_way(now)]
         for each in chosen:
             if each.status is DeliveryStatus.DEAD:
                 each.attempts, each.first_leased_at = 0, None
-            each.status, each.due_at = DeliveryStatus.WAITING, self._clock.now()
+            each.status, each.due_at = DeliveryStatus.WAITING, now
         return len(chosen)
 
     async def replay(self, consumer: str, after: int, up_to: int | None, only: EventFilter) -> int:

@@ -27,6 +27,10 @@ class Waiting:
     error: str | None = None
     first_leased_at: datetime | None = None
 
+    def is_on_its_way(self, now: datetime) -> bool:
+        """Leased, and neither settled nor told to have failed."""
+        return self.status is DeliveryStatus.WAITING and self.attempts > 0 and self.error is None and self.due_at > now
+
 
 @dataclass(slots=True)
 class Log:

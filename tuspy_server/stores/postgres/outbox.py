@@ -27,6 +27,9 @@ from tuspy_server.stores.postgres.rows import to_event
 from tuspy_server.stores.postgres.schema import statements
 
 SQL: Final = statements()
+UNREGISTERED: Final = "unregistered"
+"""Why one is disabled that is about to be forgotten; the statements know it, too."""
+
 BURIED_AT_ONCE: Final = 10_000
 """Deliveries of one transaction: the relay waits for it."""
 
@@ -60,10 +63,9 @@ class PostgresOutbox(PostgresEventLog):
     async def unregister(self, name: str) -> bool:
         """See the port. One that is known is disabled first: what a crash leaves half done is found by
         `forget_consumers`."""
-        if not await self._pool.fetch(SQL["disable"], name, "unregistered", repeatable=True):
+        if not await self._pool.fetch(SQL["disable"], name, UNREGISTERED, repeatable=True):
             return False
-        await self._bury_waiting(name)
-        await self._pool.fetch(SQL["forget"], name, repeatable=True)
+        await self._forget(name)
         return True
 
     async def disable(self, name: str, reason: str) -> None:
@@ -76,11 +78,20 @@ class PostgresOutbox(PostgresEventLog):
         return bool(await self._pool.fetch(SQL["enable"], name, repeatable=True))
 
     async def forget_consumers(self, unseen_seconds: float) -> int:
-        """See the port. Also goes on with what a crash has left of disabling one."""
+        """See the port; who comes back meanwhile stays. Also goes on with what a crash has left of disabling one."""
         for row in await self._pool.fetch(SQL["half_buried"], repeatable=True):
             await self._bury_waiting(row["name"])
-        rows = await self._pool.fetch(SQL["unseen"], timedelta(seconds=unseen_seconds), repeatable=True)
-        return sum([await self.unregister(row["name"]) for row in rows])
+        unseen = timedelta(seconds=unseen_seconds)
+        forgotten = 0
+        for row in await self._pool.fetch(SQL["unseen"], unseen, repeatable=True):
+            if await self._pool.fetch(SQL["disable_unseen"], row["name"], unseen, repeatable=True):
+                await self._forget(row["name"])
+                forgotten += 1
+        return forgotten
+
+    async def _forget(self, name: str) -> None:
+        await self._bury_waiting(name)
+        await self._pool.fetch(SQL["forget"], name, repeatable=True)
 
     async def _bury_waiting(self, name: str) -> None:
         while await self._pool.fetch_value(SQL["bury_waiting"], name, BURIED_AT_ONCE, repeatable=True):

@@ -152,12 +152,14 @@ WHERE {condition}
 ORDER BY deliveries.position DESC, deliveries.consumer LIMIT :limit;
 
 -- name: retry_now
+-- What is on its way stays so.
 UPDATE deliveries
 SET status = 'waiting', due_at = :now, attempts = CASE status WHEN 'dead' THEN 0 ELSE attempts END,
     first_leased_at = CASE status WHEN 'dead' THEN NULL ELSE first_leased_at END
 WHERE (position, consumer) IN (SELECT deliveries.position, deliveries.consumer
                                FROM deliveries JOIN events ON events.position = deliveries.position
                                WHERE {condition})
+  AND NOT (status = 'waiting' AND attempts > 0 AND error IS NULL AND due_at > :now)
   AND EXISTS (SELECT 1 FROM consumers WHERE name = deliveries.consumer AND disabled_reason IS NULL);
 
 -- name: replay

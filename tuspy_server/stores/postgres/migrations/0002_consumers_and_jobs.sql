@@ -191,18 +191,19 @@ BEGIN
     RETURN buried;
 END $$;
 
--- The sequence may be ahead of what readers can see, by a relay that has not committed yet: it is asked only when
--- nothing is left to see, and then behind the lock.
+-- The newest events may have been purged while an older one is kept for somebody. The sequence knows better, but it may
+-- be ahead of what readers can see, by a relay that has not committed yet: where it is, it is asked behind the lock.
 CREATE FUNCTION last_event_position() RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
+    seen bigint;
     last bigint;
 BEGIN
-    SELECT max(events.position) INTO last FROM events WHERE events.position IS NOT NULL;
-    IF last IS NULL THEN
+    SELECT coalesce(max(events.position), 0) INTO seen FROM events WHERE events.position IS NOT NULL;
+    SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO last FROM event_positions;
+    IF seen < last THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('tuspy.relay.' || current_schema(), 0));
-        SELECT coalesce((SELECT max(events.position) FROM events WHERE events.position IS NOT NULL),
-                        (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_positions)) INTO last;
+        SELECT last_value INTO last FROM event_positions;
     END IF;
     RETURN last;
 END $$;

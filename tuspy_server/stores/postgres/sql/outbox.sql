@@ -12,13 +12,18 @@ SELECT given.name, string_to_array(given.types, ','), given.processing, now(), n
 FROM unnest($1::text[], $2::text[], $3::boolean[]) AS given (name, types, processing)
 ORDER BY given.name
 ON CONFLICT (name) DO UPDATE
-SET types = excluded.types, processing = excluded.processing, seen_at = excluded.seen_at;
+SET types = excluded.types, processing = excluded.processing, seen_at = excluded.seen_at,
+    disabled_reason = nullif(consumers.disabled_reason, 'unregistered'); -- one that was forgotten is new
 
 -- name: consumers
 SELECT name, types, processing, registered_at, seen_at, disabled_reason FROM consumers ORDER BY name;
 
 -- name: disable
 UPDATE consumers SET disabled_reason = $2 WHERE name = $1 RETURNING name;
+
+-- name: disable_unseen
+UPDATE consumers SET disabled_reason = 'unregistered'
+WHERE name = $1 AND seen_at <= now() - $2::interval RETURNING name;
 
 -- name: enable
 UPDATE consumers SET disabled_reason = NULL WHERE name = $1 RETURNING name;
@@ -27,7 +32,8 @@ UPDATE consumers SET disabled_reason = NULL WHERE name = $1 RETURNING name;
 SELECT bury_waiting($1::text, $2::integer);
 
 -- name: forget
-DELETE FROM consumers WHERE name = $1 AND disabled_reason IS NOT NULL RETURNING name;
+-- Unless its process has come back meanwhile.
+DELETE FROM consumers WHERE name = $1 AND disabled_reason = 'unregistered' RETURNING name;
 
 -- name: unseen
 SELECT name FROM consumers WHERE seen_at <= now() - $1::interval ORDER BY name;
@@ -46,8 +52,10 @@ SELECT relay_committed($1::integer);
 -- Two leases at once share nothing: what the other has locked is skipped, what it has leased is not due any more. The
 -- earliest of an upload is asked for in the order of deliveries_in_order: a NOT EXISTS of an earlier one is planned
 -- over the other index for as long as the table has no statistics, and then looks at all that waits for each that is due.
+-- A replay and a purge that have not seen each other leave a delivery without its event: it must hold up no other.
 WITH due AS MATERIALIZED (
-    SELECT first.* FROM unnest($1::text[]) AS wanted (consumer), LATERAL (
+    SELECT first.*, (SELECT events.position FROM events WHERE events.position = first.position) AS found
+    FROM unnest($1::text[]) AS wanted (consumer), LATERAL (
         SELECT waiting.position, waiting.consumer, waiting.due_at
         FROM deliveries AS waiting
         WHERE waiting.consumer = wanted.consumer AND waiting.status = 'waiting' AND waiting.due_at <= now()
@@ -58,11 +66,14 @@ WITH due AS MATERIALIZED (
         ORDER BY waiting.due_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS first
     WHERE NOT EXISTS (SELECT FROM consumers WHERE name = wanted.consumer AND disabled_reason IS NOT NULL)
     ORDER BY first.due_at, first.position, first.consumer LIMIT $2
+), lost AS (
+    DELETE FROM deliveries USING due
+    WHERE deliveries.position = due.position AND deliveries.consumer = due.consumer AND due.found IS NULL
 ), leased AS (
     UPDATE deliveries
     SET attempts = attempts + 1, due_at = now() + $3::interval, leased_by = $4::text, lease_token = $5::text,
         first_leased_at = CASE WHEN attempts = 0 THEN now() ELSE coalesce(first_leased_at, now()) END
-    FROM due WHERE deliveries.position = due.position AND deliveries.consumer = due.consumer
+    FROM due WHERE deliveries.position = due.found AND deliveries.consumer = due.consumer
     RETURNING deliveries.position, deliveries.consumer, deliveries.attempts, due.due_at AS was_due_at,
         extract(epoch FROM now() - deliveries.first_leased_at)::float8 AS tried_seconds
 )
