@@ -284,3 +284,30 @@ def _progress(upload_id: str, offset: int) -> Progress:
     return Progress(
         upload_id=upload_id, upload_offset=offset, upload_length=10, tenant=None, job_id=None, bytes_per_second=None
     )
+
+
+async def test_an_event_that_is_numbered_while_the_first_reader_comes_is_told_at_once(
+    rig: FeedRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I12: else it would be told by the relay's next pass, some seconds later."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+    last_position = rig.log.last_position
+
+    async def slowly() -> int:
+        position = await last_position()
+        asked.set()
+        await answer.wait()
+        return position
+
+    monkeypatch.setattr(rig.log, "last_position", slowly)
+    reader = rig.reader()
+    coming = asyncio.create_task(reader.open())
+    await asked.wait()
+    await rig.create()
+    await rig.number()
+    advancing = asyncio.create_task(rig.feed.advance())
+    await asyncio.sleep(0)
+    answer.set()
+    await coming
+    await advancing
+    assert (await reader.read_all()).events == await rig.all_ids()

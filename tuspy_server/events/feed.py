@@ -48,10 +48,10 @@ class Feed:
     async def advance(self) -> None:
         """Dispatch what has been numbered since the last call. Trouble with the store is logged; the next call goes
         on from the same place."""
-        if not len(self.hub):
-            self._live = False
-            return
         async with self._advancing:
+            if not len(self.hub):
+                self._live = False
+                return
             try:
                 while events := await self._log.events(self.hub.position, BATCH) if self._live else ():
                     self.hub.dispatch(events)
