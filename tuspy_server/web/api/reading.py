@@ -26,7 +26,11 @@ BLOCK_BYTES: Final = 64 << 10
 BASE_BYTES: Final = 64 << 10
 FILE_BYTES: Final = 256
 HELD_BYTES: Final = 32 << 20
-"""Of all bodies that are being read at once, in this process (I10)."""
+"""Of all bodies that are being read at once, in this process (I10). One of no more than `BASE_BYTES` is not refused for
+what others hold: of those there are as many as connections."""
+
+LEAST_BYTES_PER_SECOND: Final = 16 << 10
+"""Of a larger one: what is held must come to an end."""
 
 _CURSOR: Final = re.compile(r"([0-9]{1,16})~([A-Za-z0-9_-]{1,64})")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,13 +62,20 @@ class BodyReader:
         content = bytearray()
         try:
             block = memoryview(bytearray(BLOCK_BYTES))
+            large_since = None
             while count := await self._next(source, block):
                 self._held_bytes += count
                 content += block[:count]
                 if len(content) > most_bytes:
                     raise BodyTooLarge(most_bytes)
+                if len(content) <= BASE_BYTES:
+                    continue
                 if self._held_bytes > HELD_BYTES:
                     raise Overloaded
+                now = asyncio.get_running_loop().time()
+                large_since = now if large_since is None else large_since
+                if now > large_since + self._idle_seconds + len(content) / LEAST_BYTES_PER_SECOND:
+                    raise BodyStalled
         finally:
             self._held_bytes -= len(content)
         try:
