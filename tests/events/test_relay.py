@@ -460,3 +460,49 @@ async def test_whatever_a_hook_raises_counts_as_a_failed_attempt(tmp_path: Path,
     assert "\0" not in dead.error
     assert seen.types == [EventType.FINISHED]
     await rig.close()
+
+
+async def test_consumers_are_registered_anew_after_trouble_with_the_store(
+    rig: RelayRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I6: what was away may come back as it was before they were known, from a backup or on a standby."""
+    seen = Seen()
+    rig.hooks.on(name="hook")(seen)
+    await rig.start()
+    await rig.finished()
+    await rig.settled()
+    numbering = rig.outbox.relay
+
+    async def restored(limit: int) -> int:
+        monkeypatch.setattr(rig.outbox, "relay", numbering)
+        await rig.outbox.unregister("python:hook")
+        raise StoreUnavailable
+
+    monkeypatch.setattr(rig.outbox, "relay", restored)
+    rig.wakeup.notify()
+    await until(lambda: rig.outbox.relay == numbering)
+    upload = await rig.finished()
+    await rig.settled()
+    assert event_id(upload.id, EventType.FINISHED) in seen.ids
+
+
+async def test_an_event_whose_delivery_ends_its_process_is_given_up(tmp_path: Path) -> None:
+    """Fault B14: it is due at every start, and would end that one, too."""
+    rig = RelayRig(tmp_path, most_attempts=3)
+    await rig.open()
+    calls: list[str] = []
+    never = asyncio.Event()
+
+    @rig.hooks.on("upload.finished", name="hook")
+    async def hook(event: Event) -> None:
+        calls.append(event.id)
+        await never.wait()
+
+    await rig.start()
+    await rig.finished()
+    for count in (1, 2, 3):
+        await until(lambda count=count: len(calls) == count)  # type: ignore[misc]
+        await rig.restart()
+    await eventually(lambda: rig.deliveries(DeliveryStatus.DEAD))
+    assert len(calls) == 3
+    await rig.close()

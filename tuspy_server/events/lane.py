@@ -109,6 +109,8 @@ class Lane:
 
     async def _call(self, delivery: Delivery) -> None:
         try:
+            if self.recipient.retries.are_used_up(delivery):
+                raise DeliveryFailed("no attempt has come to an end")
             async with asyncio.timeout(self.recipient.call_seconds):
                 await self.recipient.call(delivery.event)
         finally:

@@ -67,6 +67,7 @@ class Relay:
                     await self._pass()
                 except Exception:  # the loop must outlive trouble with the store
                     log.exception("relay.failed")
+                    self._register_at = 0.0  # what comes back may be older than what went: a backup, a standby
                 await self._wakeup.wait(POLL_SECONDS)
         finally:
             await _end([task for _, task in self._lanes.values()])

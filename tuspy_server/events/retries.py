@@ -48,6 +48,11 @@ class Retries:
             delay_seconds = max(delay_seconds, min(asked_seconds, self.longest_seconds))
         return delay_seconds
 
+    def are_used_up(self, delivery: Delivery) -> bool:
+        """Whether all attempts have begun before this one, and none has come to an end: each may have ended its
+        process, and the next one would end this."""
+        return self.most_attempts is not None and delivery.attempt > self.most_attempts
+
     def _own_seconds(self, attempt: int) -> float:
         longest_seconds = min(FIRST_SECONDS * 2.0 ** min(attempt - 1, 32), self.longest_seconds)
         return longest_seconds * random.uniform(0.5, 1.0)
