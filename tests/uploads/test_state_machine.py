@@ -118,8 +118,8 @@ def test_the_invariants_hold_where_pre_finish_is_asked_for_long() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_invariants_hold_on_a_bucket_for_long() -> None:
-    run(BucketMachine, examples=1500, steps=60)
-    run(LaxBucketMachine, examples=500, steps=60)
+    run(BucketMachine, examples=800, steps=60)
+    run(LaxBucketMachine, examples=300, steps=60)
 
 
 @pytest.mark.long
@@ -134,10 +134,10 @@ def test_the_invariants_hold_on_postgres_and_a_bucket_for_long(
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_invariants_hold_in_memory_for_long() -> None:
-    run(UploadsMachine, examples=6000, steps=60)
+    run(UploadsMachine, examples=3000, steps=60)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_invariants_hold_on_sqlite_and_files_for_long() -> None:
-    run(DiskMachine, examples=600, steps=40)
+    run(DiskMachine, examples=400, steps=40)
