@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.api.asking import WITH_TOKEN, Api, pointers, problem, shown, until
-from tests.api.conftest import ServeApi
+from tests.api.conftest import ON_SQLITE, ServeApi
 from tuspy_server import Refused, TusServer, Upload
 from tuspy_server.access import RequestContext
 from tuspy_server.ports import Proposal
@@ -236,3 +236,25 @@ async def test_no_such_job(api: Api, method: str, target: str) -> None:
     target = target.format("0" * 32)
     reply = await (api.post(target, {"files": []}) if method == "POST" else api.served.request(method, target))
     assert problem(reply) == (404, "job_not_found")
+
+
+@ON_SQLITE
+async def test_files_that_cannot_be_ended_hold_up_no_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I12: what a crash has left is gone through from the oldest, in every sweep again."""
+    job = await api.make(*[5] * 40)
+    parts = api.tus._parts
+    assert parts is not None
+    assert parts.jobs is not None
+    assert parts.stores.jobs is not None
+    await parts.stores.jobs.cancel_job(job["id"], None)
+    stuck = [file["id"] for file in job["files"]][:20]
+    cancel = parts.uploads.cancel
+
+    async def sometimes(upload_id: str) -> bool:
+        if upload_id in stuck:
+            raise ValueError("a defect")
+        return await cancel(upload_id)
+
+    monkeypatch.setattr(parts.uploads, "cancel", sometimes)
+    await parts.jobs.recover()
+    assert (await api.statuses(job))[20:] == ["CANCELLED"] * 20

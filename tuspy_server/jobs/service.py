@@ -138,7 +138,16 @@ class Jobs:
         """Bring to their end the files that a crash has left: of cancelled jobs, and those without bytes. Deletes no
         rows: 0."""
         left = await self._store.left_files(PAGE)
-        await _each(left, self._bring_to_end)
+
+        async def bring_to_end(upload: Upload) -> None:
+            try:
+                await self._bring_to_end(upload)
+            except TusError:  # the store is away
+                raise
+            except Exception:  # it is met again, and holds up none of the others
+                log.exception("job.file.not_ended", upload_id=upload.id)
+
+        await _each(left, bring_to_end)
         return 0
 
     async def purge(self, ended_seconds: float) -> int:
