@@ -257,20 +257,22 @@ async def test_the_last_position_is_one_that_readers_have_seen(rig: PostgresRig)
 
 
 async def test_a_node_of_the_version_before_relays_beside_this_one(rig: PostgresRig) -> None:
-    """C14: what it numbers, it delivers; processing that waits for what it did not see is a replay away."""
-    await rig.outbox.register([A])
-    created = await create(rig.uploads)
-    [row] = await rig.sql("SELECT relay_events('{old}', '{upload.created}', 10)")
-    assert row[0] == 1
-    await create(rig.uploads)
+    """C14, I6: what either numbers goes to the consumers of both, and processing ends."""
+    wants = frozenset({EventType.FINISHED})
+    await rig.outbox.register([Consumer(name="a", types=wants, processing=True)])
+    first = await finished(rig.uploads)
+    [row] = await rig.sql("SELECT relay_events('{old}', '{upload.finished}', 10)")
+    assert row[0] == 2
+    second = await finished(rig.uploads)
     await relayed(rig)
-    events = await rig.outbox.events(0, 10)
-    assert [event.position for event in events] == [1, 2]
-    [ours] = await rig.outbox.lease(["a"], 10, LONG)
-    assert ours.event.position == 2
-    assert await rig.outbox.replay("a", 0, 1, EventFilter()) == 1
-    [again] = await rig.outbox.lease(["a"], 10, LONG)
-    assert again.event.upload_id == created.id
+    for name in ("a", "old"):
+        leased = await rig.outbox.lease([name], 10, LONG)
+        assert [delivery.event.upload_id for delivery in leased] == [first.id, second.id]
+        await rig.outbox.delivered(leased)
+    [row] = await rig.sql("SELECT relay_events('{old,old}', '{upload.created,upload.finished}', 10)")
+    assert row[0] == 2
+    for upload in (first, second):
+        assert await processing_of(rig, upload) is Processing.DONE
 
 
 # --- much ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 -- Consumers, jobs, tenants, and what a hook has said of an upload. An older node goes on beside it: what it does not know
--- has a default, and relay_events stays as it was.
+-- has a default, and what it relays goes to the consumers of all.
 
 -- None of the new columns that an index knows changes in a commit, which stays one new version on the same page (HOT).
 ALTER TABLE uploads
@@ -128,6 +128,17 @@ BEGIN
         PERFORM judge_processing(unwanted);
     END IF;
     RETURN numbered;
+END $$;
+
+-- How a node of the version before relays: its consumers become known to the others, and those of the others get theirs.
+CREATE OR REPLACE FUNCTION relay_events(consumers text[], types text[], most integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    INSERT INTO consumers (name, types, processing, registered_at, seen_at)
+    SELECT told.name, array_agg(told.type), false, now(), now()
+    FROM unnest($1, $2) AS told (name, type) GROUP BY told.name ORDER BY told.name
+    ON CONFLICT (name) DO NOTHING;
+    RETURN relay_committed($3);
 END $$;
 
 -- A failure that is told after another lease has begun is not that one's; a success is a success, also of what has been
