@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 
 from tests.support.streams import receive, websocket
 from tests.uploads.rig import until
 from tests.web.conftest import Serve
 from tests.web.served import Served, upload_id
+from tuspy_server.edge.websocket import EdgeWebSocket
 from tuspy_server.web import realtime as realtime_module
 from tuspy_server.web.realtime import Realtime
 
@@ -113,3 +115,23 @@ async def test_all_subscriptions_of_a_process_are_bounded(serve: Serve, monkeypa
                 assert (await receive(connection))["type"] == "live"
         await second.send(json.dumps({"subscribe": {"upload": targets[1]}}))
         assert (await receive(second))["data"]["code"] == "too_many_streams"
+
+
+async def test_what_waits_of_a_flood_of_tiny_messages(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs six bytes on the wire, and two hundred here."""
+    server = await serve()
+    waiting: list[int] = []
+    original = EdgeWebSocket.receive
+
+    async def counting(connection: EdgeWebSocket) -> Any:
+        waiting.append(connection.queue.qsize())
+        return await original(connection)
+
+    monkeypatch.setattr(EdgeWebSocket, "receive", counting)
+    async with websocket(server.port) as connection:
+        transport = connection.transport
+        transport.write(Frame(Opcode.TEXT, b"").serialize(mask=True) * 30_000)
+        transport.write(Frame(Opcode.TEXT, b'"last"').serialize(mask=True))
+        for _ in range(30_001):
+            assert (await receive(connection))["type"] == "error"
+    assert max(waiting) < 1000

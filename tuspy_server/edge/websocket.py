@@ -14,6 +14,12 @@ from tuspy_server.edge.unread import Unread
 
 MESSAGE_BYTES: Final = 64 << 10
 MOST_FRAGMENTS: Final = 256
+SLICE_BYTES: Final = 4 << 10
+"""What is taken apart at once: an empty message is six bytes on the wire, and two hundred once it waits."""
+
+MOST_WAITING: Final = 1000
+"""Messages that wait although nobody will receive them: behind them the client's answer to a close may come."""
+
 STOPPING_SECONDS: Final = 1.0
 """What a client gets to take the last of what it was sent once the server stops."""
 
@@ -32,6 +38,7 @@ class EdgeWebSocket(WebSocketsSansIOProtocol):
         self.logger = _quiet
         self.conn.logger = _quiet
         self.conn.debug = False
+        self._unfed = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
@@ -42,6 +49,11 @@ class EdgeWebSocket(WebSocketsSansIOProtocol):
         """See asyncio."""
         self._unread.stop()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        self._unfed += data
+        self._feed()
 
     def pause_writing(self) -> None:
         """See asyncio."""
@@ -55,14 +67,17 @@ class EdgeWebSocket(WebSocketsSansIOProtocol):
         if self.transport.is_closing():
             return
         self._unread.clear()
-        if not self.read_paused:
+        if not self.read_paused and not self._unfed:
             self.transport.resume_reading()
 
     async def receive(self) -> Any:
         """See ASGI."""
         message = await super().receive()
+        self._feed()
         if not self.writable.is_set():
             self._hold()
+        elif not self._unfed and not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
         return message
 
     async def run_asgi(self) -> None:
@@ -75,6 +90,8 @@ class EdgeWebSocket(WebSocketsSansIOProtocol):
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True
+        if self.close_sent:
+            self._feed()
 
     def handle_cont(self, event: Frame) -> None:
         """Of fragments without a byte there can be any number in a message."""
@@ -88,6 +105,16 @@ class EdgeWebSocket(WebSocketsSansIOProtocol):
         """uvicorn stops."""
         super().shutdown()
         self.loop.call_later(STOPPING_SECONDS, self.transport.abort)
+
+    def _feed(self) -> None:
+        """Take apart as much as the application, or the end of the connection, waits for."""
+        while self._unfed and not self.transport.is_closing():
+            if self.queue.qsize() >= (MOST_WAITING if self.close_sent else 1):
+                self._hold()
+                return
+            piece = bytes(self._unfed[:SLICE_BYTES])
+            del self._unfed[:SLICE_BYTES]
+            super().data_received(piece)
 
     def _hold(self) -> None:
         if not self.transport.is_closing():
