@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import struct
@@ -11,6 +12,7 @@ import pytest
 
 from tests.edge.serving import Tls, echo, serving, until
 from tests.web.wire import Wire, chunked, head
+from tuspy_server.edge.websocket import EdgeWebSocket
 
 pytest.importorskip("websockets")
 
@@ -80,4 +82,22 @@ async def test_an_upgrade_that_is_not_served_is_a_plain_request() -> None:
         assert (await wire.receive()).body == b"GET /ws "
         fields = {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAA"}
         assert (await wire.request("PATCH", "/h2c", fields, b"body")).body == b"PATCH /h2c body"
+        await wire.close()
+
+
+@pytest.mark.parametrize("bad", ["post", "body", "chunked", "long", "http10"])
+async def test_what_is_no_handshake_is_answered(bad: str) -> None:
+    """uvicorn's class would say nothing and wait for ever, for a connection that no deadline ends (I10)."""
+    raw = {
+        "post": UPGRADE.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\nabc"),
+        "body": UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\nabc"),
+        "chunked": UPGRADE.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        "long": UPGRADE.replace(b"\r\n\r\n", b"\r\nX-Long: " + b"x" * 10_000 + b"\r\n\r\n"),
+        "http10": UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    }[bad]
+    async with serving(app, ws=EdgeWebSocket) as edge:
+        wire = await edge.connect()
+        await wire.send(raw)
+        async with asyncio.timeout(10):
+            assert (await wire.receive()).status == (400 if bad == "long" else 200)
         await wire.close()

@@ -22,7 +22,7 @@ from tuspy_server.edge.body import RequestBody
 from tuspy_server.edge.deadline import Deadline
 from tuspy_server.edge.exchange import Exchange
 from tuspy_server.edge.gathering import Gathering
-from tuspy_server.edge.head import BadHead, ParsedHead, parse_head
+from tuspy_server.edge.head import BadHead, ParsedHead, asks_for_websocket, parse_head
 from tuspy_server.edge.lingering import Lingering
 from tuspy_server.edge.options import EdgeOptions
 from tuspy_server.edge.received import Received
@@ -232,7 +232,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             self._close()
 
     def _begin(self, raw_head: bytes, head: ParsedHead) -> None:
-        if head.upgrade == b"websocket" and self._websocket_class is not None:
+        if self._websocket_class is not None and asks_for_websocket(head):
             self._upgrade(raw_head + self._received.take_rest())
             return
         self._deadline.clear()

@@ -51,6 +51,12 @@ class ParsedHead:
     upgrade: bytes | None
 
 
+def asks_for_websocket(head: ParsedHead) -> bool:
+    """Whether it is a handshake (RFC 6455 4.1). Of anything else the wish to change is ignored (RFC 9110 7.8)."""
+    is_plain = head.method == "GET" and head.http_version == "1.1" and head.body_bytes == 0
+    return is_plain and head.upgrade == b"websocket"
+
+
 class _Collector:
     def __init__(self) -> None:
         self.url = b""

@@ -10,6 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from tuspy_server.edge.options import EdgeOptions
+from tuspy_server.edge.response import refusal
 from tuspy_server.edge.unread import Unread
 
 MESSAGE_BYTES: Final = 64 << 10
@@ -115,6 +116,10 @@ class EdgeWebSocket(WebSocketsSansIOProtocol):
             piece = bytes(self._unfed[:SLICE_BYTES])
             del self._unfed[:SLICE_BYTES]
             super().data_received(piece)
+            if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                # uvicorn would wait for ever for what has been refused already.
+                self.transport.write(refusal(400, "bad handshake", self.default_headers, has_body=True))
+                self.transport.close()
 
     def _hold(self) -> None:
         if not self.transport.is_closing():
