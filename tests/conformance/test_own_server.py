@@ -23,9 +23,7 @@ def all_pass(*arguments: str, flags: tuple[str, ...] = ()) -> bool:
     return status == 0
 
 
-@pytest.mark.parametrize(
-    "http", [pytest.param(http, marks=[] if http == "own" else [pytest.mark.long]) for http in KNOWN]
-)
+@pytest.mark.parametrize("http", KNOWN)
 def test_with_its_defaults(http: str) -> None:
     status, found = judged(flags=("--http", http))
     failed = {case: verdict[1] for case, verdict in found.items() if verdict[0] == "failed"}
