@@ -88,3 +88,11 @@ def test_a_refusal_is_whole_and_ends_the_connection() -> None:
     assert whole.endswith(b"content-length: 10\r\n\r\ntoo large\n")
     assert b"connection: close" in whole
     assert refusal(431, "too large", DATE, has_body=False) == whole[: -len(b"too large\n")]
+
+
+@pytest.mark.parametrize(("headers", "is_stream"), [([], True), ([(b"content-length", b"9")], False)])
+def test_a_download_of_an_event_stream_is_no_stream(headers: list[tuple[bytes, bytes]], *, is_stream: bool) -> None:
+    """A client may close its side and still wait for the whole of a file, whatever its uploader calls it."""
+    response = Response("GET", "1.1", keep_alive=True)
+    response.start(200, [(b"content-type", b"text/event-stream; charset=utf-8"), *headers], [])
+    assert response.is_stream is is_stream

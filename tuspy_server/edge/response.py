@@ -66,7 +66,8 @@ class Response:
             if not _HEADER(line):
                 raise RuntimeError(UNSAFE)
             lines.append(line)
-        self.is_stream = any(line.startswith(_STREAM) for line in lines)
+        # A file of that type has a length, and its download an end that its client waits for.
+        self.is_stream = self._left is None and any(line.startswith(_STREAM) for line in lines)
         self._has_body = self._method != "HEAD" and status not in _BODYLESS
         if self._has_body and self._left is None:
             # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
