@@ -76,6 +76,12 @@ class BlockingHooks:
         except TimeoutError as error:
             log.exception("hook.call.late", hook=question.value, deadline_seconds=self._deadline_seconds)
             raise HookFailed from error
+        except asyncio.CancelledError as error:  # ours, or that of something that the hook has awaited
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            log.exception("hook.call.failed", hook=question.value)
+            raise HookFailed from error
         except Exception as error:  # a hook may raise anything
             log.exception("hook.call.failed", hook=question.value)
             raise HookFailed from error

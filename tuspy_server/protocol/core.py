@@ -216,6 +216,9 @@ def decide_head(upload: Upload) -> Headers:
         raise UploadGone
     if upload.status is UploadStatus.COMPLETING:
         raise UploadBusy("the upload is being finished")
+    # One without bytes is being finished, too: offset = length would say that it is.
+    if upload.status is UploadStatus.UPLOADING and upload.upload_offset == upload.upload_length:
+        raise UploadBusy("the upload is being finished")
     # The Server MUST always include Upload-Offset, even if it is 0 or the upload is complete.
     headers = [("Upload-Offset", str(upload.upload_offset))]
     if upload.upload_length is not None:

@@ -53,12 +53,15 @@ class Creating:
         writer = self._bodies.new_writer() if takes_body else None
         upload = None
         try:
-            upload = await self._means.store.create(replace(new, writer=writer), event)
-            log.info("upload.created", upload_id=new.id, upload_length=create.upload_length)
-            if writer is None:
-                return upload
-            append = create.append_of(new.most_bytes)
-            return await self._appending.run(*self._bodies.register(Claimed(upload=upload), append, source))
+            # Whoever knows the id, chosen or from the event, may send a PATCH before this answer has come.
+            async with self._bodies.turn(new.id):
+                upload = await self._means.store.create(replace(new, writer=writer), event)
+                log.info("upload.created", upload_id=new.id, upload_length=create.upload_length)
+                if writer is None:
+                    return upload
+                append = create.append_of(new.most_bytes)
+                registered = self._bodies.register(Claimed(upload=upload), append, source)
+            return await self._appending.run(*registered)
         except Exception as error:  # whatever it was, the upload that nobody knows of must not stay
             if upload is None:
                 await self._undo(plan, writer, error)
@@ -68,8 +71,10 @@ class Creating:
             passes = isinstance(error, BodyStalled | Draining | UploadBusy)
             if (passes and create.upload_length != 0) or await self._is_completing(new.id):
                 return await self._means.find(new.id)
-            with suppress(TusError):
-                await self._endings.terminate(new.id)
+            # The client may know a chosen id, and HEAD may have shown its offset: it stays, and expires (I1).
+            if not plan.chose_id or create.upload_length == 0:
+                with suppress(TusError):
+                    await self._endings.terminate(new.id, unfinished=True)
             raise
         finally:
             self._bodies.forget(writer or "")

@@ -265,9 +265,13 @@ class Uploads:
         decide_terminate(upload)
         if request is not None:
             await self._means.gate.pre_terminate(upload, request)
-        if not await self._endings.terminate(upload_id):
-            decide_terminate(await self.find(upload_id))
-            raise UploadBusy
+        if not await self._endings.terminate(upload_id, unfinished=upload.status is not UploadStatus.FINISHED):
+            upload = await self.find(upload_id)
+            decide_terminate(upload)
+            if upload.status is not UploadStatus.FINISHED:
+                raise UploadBusy
+            # It has finished meanwhile, which is another question to the hook; after that nothing but its end comes.
+            await self._terminate(upload_id, request)
 
     async def _cancel(self, upload_id: str) -> bool:
         if (await self.find(upload_id)).status is UploadStatus.COMPLETING:

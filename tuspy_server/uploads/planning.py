@@ -56,7 +56,7 @@ class Planning:
         if creation.types is not None and not _is_one_of(_declared_type(proposal.metadata), creation.types):
             raise TypeNotAllowed
         if (
-            creation.key is not None
+            (creation.key is not None or creation.id is not None)
             and new.placement is not None
             and not await self._means.blobs.is_free(new.placement)
         ):

@@ -42,7 +42,8 @@ async def test_a_fenced_writers_put_that_comes_late_changes_nothing(
     early = await site.patch(upload.id, node=site.add_node())
     await early.put(b"old")
     if when == "head":  # something of an even earlier writer is there
-        await bucket.put_object(f"uploads/{upload.id}", [], crc32c=0, headers=ObjectHeaders())
+        ours = ObjectHeaders(metadata={"tuspy-upload-id": upload.id})
+        await bucket.put_object(f"uploads/{upload.id}", [], crc32c=0, headers=ours)
     held = bucket.hold("PutObject" if when == "put" else "HeadObject")
     finishing = asyncio.create_task(early.finish())
     await held.arrived.wait()

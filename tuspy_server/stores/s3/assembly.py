@@ -42,9 +42,11 @@ class Assembler:
         assembly: Assembly,
         *,
         copies_parts: bool = True,
+        keeps_metadata: bool = True,
     ) -> None:
         """`copies_parts`: False where UploadPartCopy must not even be tried, as it spoils the part's number."""
         self._copies_parts = copies_parts
+        self._keeps_metadata = keeps_metadata
         if upload.upload_length is None:
             raise ValueError("an upload without a length cannot be whole")
         self._bucket = bucket
@@ -114,9 +116,10 @@ class Assembler:
         """Of the object, if it is in its place: a lost answer, and a multipart upload that is gone, may mean just that
         (fault S06)."""
         facts = await self._bucket.head_object(self._key)
-        if facts is None or facts.length != self._length or marker_of(facts, self._upload.id) is None:
+        if facts is None or facts.length != self._length:
             return None
-        return facts.etag
+        is_ours = marker_of(facts, self._upload.id, keeps_metadata=self._keeps_metadata) is not None
+        return facts.etag if is_ours else None
 
     # --- parts ----------------------------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ class Buckets:
             return found
         async with self._opening:
             if name not in self._open:
-                if self._other is None or len(self._open) >= MOST_BUCKETS:
+                if self._other is None:  # `checked` limits new ones; what rows name must stay within reach
                     raise StorageFault
                 opened = self._other(name)
                 await opened.open()

@@ -19,7 +19,7 @@ _ROUNDS: Final = 5
 log = structlog.get_logger("tuspy_server.s3")
 
 
-async def clean(bucket: Bucket, keys: Keys, cleanup: Cleanup, placement: Placement) -> None:
+async def clean(bucket: Bucket, keys: Keys, cleanup: Cleanup, placement: Placement, *, keeps_metadata: bool) -> None:
     """Of a finished upload the pieces go; of every other the parts and the object, too. Where the bucket may hold what
     no row names it is listed, until nothing is found any more.
 
@@ -47,7 +47,7 @@ async def clean(bucket: Bucket, keys: Keys, cleanup: Cleanup, placement: Placeme
     else:
         raise StorageFault
     if not finished:
-        await _delete_object(bucket, placement.key, upload.id)
+        await _delete_object(bucket, placement.key, upload.id, keeps_metadata)
 
 
 async def _multiparts(bucket: Bucket, key: str) -> list[tuple[str, str]]:
@@ -70,11 +70,11 @@ async def _abort(bucket: Bucket, key: str, multipart_id: str) -> None:
     raise StorageFault
 
 
-async def _delete_object(bucket: Bucket, key: str, upload_id: str) -> None:
+async def _delete_object(bucket: Bucket, key: str, upload_id: str, keeps_metadata: bool) -> None:
     facts = await bucket.head_object(key)
     if facts is None:
         return
-    if marker_of(facts, upload_id) is None:
+    if marker_of(facts, upload_id, keeps_metadata=keeps_metadata) is None:
         log.error("s3.object.foreign", upload_id=upload_id, key=key)
         return
     await bucket.delete_objects([key])

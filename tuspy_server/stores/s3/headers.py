@@ -45,14 +45,14 @@ def headers_of(upload: Upload, marker: Marker) -> ObjectHeaders:
     )
 
 
-def marker_of(facts: ObjectFacts, upload_id: str) -> Marker | None:
+def marker_of(facts: ObjectFacts, upload_id: str, *, keeps_metadata: bool = True) -> Marker | None:
     """Who put an object under the key of upload `upload_id`; None where it is somebody else's.
 
-    A store that keeps no metadata gives no marker. The key alone says then whose the object is: it holds the upload's
-    id, 128 random bits.
+    A store that keeps no metadata gives no marker (`keeps_metadata` False). The key alone says then whose the object is:
+    it holds the upload's id, 128 random bits, as hooks may choose none there.
     """
     owner = facts.metadata.get(_UPLOAD)
-    if owner not in (None, upload_id):
+    if owner != upload_id and not (owner is None and not keeps_metadata):
         return None
     crc32c, claimed_at = facts.metadata.get(_CRC32C), facts.metadata.get(_CLAIMED_AT)
     try:

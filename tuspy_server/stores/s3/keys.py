@@ -98,7 +98,7 @@ class Keys:
 
 
 def _segment(tenant: str) -> str:
-    if _SEGMENT.fullmatch(tenant) and tenant not in (".", ".."):
+    if _SEGMENT.fullmatch(tenant) and tenant not in (".", "..", "tmp"):
         return tenant
     return f"tenant-{hashlib.sha256(tenant.encode()).hexdigest()[:32]}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from tuspy_server.stores.s3.values import ObjectHeaders
 from tuspy_server.stores.s3.writer import S3Writer
 
 LINK_SECONDS: Final = 300
+_OWN_ID: Final = re.compile("[0-9a-f]{32}")
 _PROBE: Final = b"tuspy-server writes this, reads it and deletes it to see that it can"
 
 
@@ -116,7 +118,9 @@ class S3BlobStore:
     ) -> Placement:
         """See the port."""
         keys = self._options.keys
-        if key is not None and not self._shared.puts_single:
+        # There an object that lies at the key is taken for ours: the key must hold 128 random bits.
+        is_ours = key is None and _OWN_ID.fullmatch(upload_id)
+        if not is_ours and not self._shared.puts_single:
             raise ValueError("this store ignores conditions: it takes no keys that a hook chooses")
         return Placement(
             key=keys.object_key(upload_id, self._now(), tenant) if key is None else keys.chosen_key(key),
@@ -208,7 +212,13 @@ class S3BlobStore:
         bucket = await self._bucket_of(placement)
         try:
             return await Assembler(
-                bucket, self._pool, upload, placement, assembly, copies_parts=self._copies_parts
+                bucket,
+                self._pool,
+                upload,
+                placement,
+                assembly,
+                copies_parts=self._copies_parts,
+                keeps_metadata=self._shared.puts_single,
             ).run()
         except S3Error as error:
             raise translate(error) from error
@@ -250,7 +260,7 @@ class S3BlobStore:
         self._shared.cache.drop(upload.id)
         bucket = await self._bucket_of(placement)
         try:
-            await clean(bucket, self._options.keys, cleanup, placement)
+            await clean(bucket, self._options.keys, cleanup, placement, keeps_metadata=self._shared.puts_single)
         except S3Error as error:
             raise translate(error) from error
 
