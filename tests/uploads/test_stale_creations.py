@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -33,7 +34,7 @@ async def test_head_of_an_empty_upload_says_nothing_while_the_hook_is_asked(aske
     try:
         assert upload.status is UploadStatus.UPLOADING
         with pytest.raises(UploadBusy):
-            print(decide_head(upload))
+            decide_head(upload)
     finally:
         asked.open.set()
         await rig.close()
@@ -41,7 +42,6 @@ async def test_head_of_an_empty_upload_says_nothing_while_the_hook_is_asked(aske
 
 async def test_a_post_that_hears_late_of_its_row_takes_nothing_from_a_patch(asked: Asked) -> None:
     """I1, I5: whoever chose the id may send a PATCH before the POST has its row."""
-    """I1"""
     rig = LifecycleRig(gate=asked)
     asked.creation = Creation(id="one")
     rig.hold("create", "after")
@@ -50,17 +50,13 @@ async def test_a_post_that_hears_late_of_its_row_takes_nothing_from_a_patch(aske
     upload = await rig.rows.get("one")
     assert upload is not None
     patch = rig.begin(rig.patch(upload, 0, b"bbbbb"))
-    try:
+    with suppress(TimeoutError, TusError):  # it waits for the POST, or was heard before it
         async with asyncio.timeout(0.5):
             upload = await asyncio.shield(patch)
-        print("acknowledged", upload.upload_offset)
-    except (TimeoutError, TusError) as e:
-        print("patch", repr(e))
     rig.gates.let_go(gate)
-    print("post", (await asyncio.gather(post, return_exceptions=True)))
-    print("patch", (await asyncio.gather(patch, return_exceptions=True)))
+    await asyncio.gather(post, return_exceptions=True)
+    await asyncio.gather(patch, return_exceptions=True)
     row = await rig.row(upload)
-    print(row.status, row.upload_offset, rig.stored(upload), row.writer)
     await rig.close()
     assert rig.stored(upload)[: row.upload_offset] in (b"bbbbb", b"aaa", b"aaabbbbb")
     assert len(rig.stored(upload)) >= row.upload_offset
@@ -78,11 +74,10 @@ async def test_a_patch_that_runs_is_not_fenced_by_the_late_post(asked: Asked) ->
     patch = rig.begin(rig.patch(upload, 0, body))
     await asyncio.sleep(0.2)
     rig.gates.let_go(gate)
-    print("post", (await asyncio.gather(post, return_exceptions=True)))
+    await asyncio.gather(post, return_exceptions=True)
     body.end()
-    print("patch", (await asyncio.gather(patch, return_exceptions=True)))
+    await asyncio.gather(patch, return_exceptions=True)
     row = await rig.row(upload)
-    print(row.status, row.upload_offset, rig.stored(upload), row.writer)
     await rig.close()
     assert row.writer is None
 
@@ -102,7 +97,6 @@ async def test_a_hook_that_awaits_what_was_cancelled_has_failed(asked: Asked) ->
     task = rig.begin(rig.patch(upload, 0, b"bbbbb"))
     (r,) = await asyncio.gather(task, return_exceptions=True)
     row = await rig.row(upload)
-    print(repr(r), row.upload_offset, row.writer)
     await rig.close()
     assert isinstance(r, HookFailed)
     assert (row.upload_offset, row.writer) == (4, None)
@@ -116,11 +110,9 @@ async def test_a_post_that_breaks_keeps_an_upload_whose_offset_was_shown(asked: 
     post = rig.begin(rig.create(10, body))
     await until(lambda: body.taken_bytes == 5)
     shown = await rig.uploads.look("one")
-    print("HEAD", shown.upload_offset)
     body.disconnect()
-    print("post", (await asyncio.gather(post, return_exceptions=True)))
+    await asyncio.gather(post, return_exceptions=True)
     row = await rig.row(shown)
-    print(row.status, row.upload_offset)
     await rig.close()
     assert shown.upload_offset == 5
     assert not row.is_gone
@@ -138,7 +130,7 @@ async def test_what_has_finished_is_not_taken_back_with_its_post(asked: Asked) -
     done = await rig.patch(upload, upload.upload_offset, b"ccccc")
     assert done.status is UploadStatus.FINISHED
     rig.gates.let_go(gate)
-    print("post", (await asyncio.gather(post, return_exceptions=True)))
+    await asyncio.gather(post, return_exceptions=True)
     row = await rig.row(upload)
     await rig.close()
     assert row.status is UploadStatus.FINISHED

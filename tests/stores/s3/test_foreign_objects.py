@@ -22,11 +22,9 @@ async def unmarked(bucket: MemoryBucket, key: str) -> None:
 async def test_an_object_without_our_mark_is_not_deleted(site: Site, bucket: MemoryBucket) -> None:
     """pre_create has chosen the id or the key; the bucket has somebody else's object there."""
     upload = await site.create(5)
+    assert upload.placement is not None
     key = upload.placement.key
-    try:
-        await unmarked(bucket, key)
-    except Exception as e:
-        pytest.skip(repr(e))
+    await unmarked(bucket, key)
     await site.end(upload.id)
     await site.clean()
     assert key in bucket.objects
@@ -34,12 +32,11 @@ async def test_an_object_without_our_mark_is_not_deleted(site: Site, bucket: Mem
 
 async def test_an_object_without_our_mark_is_not_replaced(site: Site, bucket: MemoryBucket) -> None:
     upload = await site.create(5)
+    assert upload.placement is not None
     key = upload.placement.key
     await unmarked(bucket, key)
-    try:
+    with pytest.raises(Exception):  # noqa: B017, PT011  # whatever it is: the object stays
         await site.append(upload.id, b"01234")
-    except Exception as e:
-        print(repr(e))
     assert bucket.objects[key].content == b"precious"
 
 
@@ -51,7 +48,7 @@ class Other(MemoryBucket):
 
 async def test_buckets_that_rows_name_can_be_reached() -> None:
     """I12: placements were granted one after the other; nothing opened them."""
-    buckets = Buckets(MemoryBucket(), "own", lambda name: Other())
+    buckets = Buckets(MemoryBucket(), "own", lambda _: Other())
     names = [buckets.checked(f"tenant-{n}") for n in range(65)]
     for name in names:
         await buckets.of(name)

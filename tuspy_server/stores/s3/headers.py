@@ -48,8 +48,8 @@ def headers_of(upload: Upload, marker: Marker) -> ObjectHeaders:
 def marker_of(facts: ObjectFacts, upload_id: str, *, keeps_metadata: bool = True) -> Marker | None:
     """Who put an object under the key of upload `upload_id`; None where it is somebody else's.
 
-    A store that keeps no metadata gives no marker (`keeps_metadata` False). The key alone says then whose the object is:
-    it holds the upload's id, 128 random bits, as hooks may choose none there.
+    A store that keeps no metadata gives no marker (`keeps_metadata` False). The key alone says then whose the object
+    is: it holds the upload's id, 128 random bits, as hooks may choose none there.
     """
     owner = facts.metadata.get(_UPLOAD)
     if owner != upload_id and not (owner is None and not keeps_metadata):
