@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tuspy_server.clock import SystemClock
 from tuspy_server.pages import PagePool
-from tuspy_server.ports import Assemblies, BlobStore, Outbox, Peers, ProgressBus, UploadStore, Wakeup
+from tuspy_server.ports import Assemblies, Batches, BlobStore, Outbox, Peers, ProgressBus, UploadStore, Wakeup
 from tuspy_server.settings import Settings
 from tuspy_server.stores.filesystem.store import FilesystemBlobStore
 from tuspy_server.stores.folder_lock import FolderLock
@@ -18,7 +18,6 @@ from tuspy_server.stores.sqlite.database import Database
 from tuspy_server.stores.sqlite.jobs import SqliteJobs
 from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
-from tuspy_server.web.api.api import Batches
 
 if TYPE_CHECKING:
     from tuspy_server.stores.s3.client import S3Client

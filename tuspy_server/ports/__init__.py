@@ -7,6 +7,7 @@ translates its driver's errors once, at its edge, into `tuspy_server.protocol.er
 from tuspy_server.ports.blobs import BlobStore, BlobWriter
 from tuspy_server.ports.gate import Creation, Gate, OpenGate, Proposal, StoredUpload
 from tuspy_server.ports.jobs import (
+    Batches,
     Catalogue,
     FileStatus,
     Job,
@@ -50,6 +51,7 @@ __all__ = [
     "BODY_EXTENSION",
     "Assemblies",
     "Assembly",
+    "Batches",
     "BlobStore",
     "BlobWriter",
     "BodySource",

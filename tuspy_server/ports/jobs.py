@@ -181,3 +181,7 @@ class Catalogue(Protocol):
     async def sum_uploads(self, only: UploadFilter) -> UploadSums:
         """Sums over all that `only` lets pass."""
         ...
+
+
+class Batches(JobStore, Catalogue, Protocol):
+    """Jobs, and questions about many uploads: what the API reads and writes."""

@@ -1,7 +1,7 @@
 """`GET /events`: server-sent events.
 
 Encoded here rather than by sse-starlette, whose response runs four tasks a connection and polls for the server's end;
-this one runs two, and is told. What an idle reader costs is in docs/decisions/0018.
+this one runs two, and is told. What an idle reader costs is in docs/decisions/0017.
 """
 
 from __future__ import annotations

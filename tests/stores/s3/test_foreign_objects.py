@@ -8,6 +8,7 @@ import pytest
 
 from tests.stores.s3.harness import Site
 from tests.support.memory_bucket import MemoryBucket
+from tuspy_server.protocol.errors import BytesMissing
 from tuspy_server.stores.s3.buckets import Buckets
 from tuspy_server.stores.s3.crc import crc32c_of
 from tuspy_server.stores.s3.keys import Keys
@@ -35,7 +36,7 @@ async def test_an_object_without_our_mark_is_not_replaced(site: Site, bucket: Me
     assert upload.placement is not None
     key = upload.placement.key
     await unmarked(bucket, key)
-    with pytest.raises(Exception):  # noqa: B017, PT011  # whatever it is: the object stays
+    with pytest.raises(BytesMissing):
         await site.append(upload.id, b"01234")
     assert bucket.objects[key].content == b"precious"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 from pydantic import BaseModel, RootModel
 
 from tuspy_server.jobs.service import Jobs
-from tuspy_server.ports import Catalogue, JobStore, UploadStore
+from tuspy_server.ports import Batches, UploadStore
 from tuspy_server.web.answers import Answer
 from tuspy_server.web.api.addresses import Addresses
 from tuspy_server.web.api.answering import JSON, tagged
@@ -42,10 +41,6 @@ class ApiOptions:
     path: str
     max_header_bytes: int
     body_idle_seconds: float
-
-
-class Batches(JobStore, Catalogue, Protocol):
-    """Jobs, and questions about many uploads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
