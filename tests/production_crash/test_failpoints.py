@@ -141,7 +141,8 @@ def test_a_kill_at_any_step_loses_nothing(production: Production, failpoints: tu
     wait_for(lambda: is_done(upload, CONTENT), "HEAD shows an offset")
     if upload.acknowledged > known:
         # The commit was made and its answer lost: the same bytes once more must not be appended (C03, I4).
-        assert upload.patch(CONTENT[known:], offset=known).status == 409
+        # 423 for as long as the row names a writer of the dead node, which might move the offset for all that is known.
+        assert upload.patch(CONTENT[known:], offset=known).status in (409, 423)
     upload.finish(CONTENT)
     assert sha256(upload.download()) == sha256(CONTENT)
     small = client.small or TusUpload.create(node.url, len(SMALL))
