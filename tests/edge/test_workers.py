@@ -19,6 +19,7 @@ from tests.production.pair import Pair, ProductionServer
 from tests.support import cli
 from tests.support.client import TUS, OpenPatch, TusUpload, make_bytes, sha256
 from tests.support.process import MEBIBYTE, wait_for
+from tests.support.strict_s3.remote import StrictProcess
 from trial.gateways import Gateway
 
 __all__ = ["make_node", "pair"]
@@ -88,8 +89,9 @@ def head(connection: http.client.HTTPConnection, upload: TusUpload) -> int:
     return upload.acknowledge(int(response.headers["Upload-Offset"]))
 
 
-def test_an_upload_moves_with_every_request(parent: ProductionServer) -> None:
+def test_an_upload_moves_with_every_request(parent: ProductionServer, strict_process: StrictProcess) -> None:
     """I1, I2, I4: each PATCH comes to the worker that has not had the last one, also in the middle of a part."""
+    assert strict_process.calls["ListParts"] == 1, "the bucket is probed once, whatever the number of workers"
     workers = workers_of(parent)
     assert len(workers) == 2
     upload = TusUpload.create(parent.url, len(CONTENT))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
@@ -21,12 +23,16 @@ from tuspy_server.cli.deliveries import deliveries_app
 from tuspy_server.cli.events import events_app
 from tuspy_server.cli.flags import ConfigFlag, OtherFlags, ServeFlags
 from tuspy_server.cli.sources import WrongSettings, did_you_mean, load, printable
+from tuspy_server.compose import bucket_look, pick_stores
 from tuspy_server.edge import server, workers
 from tuspy_server.logs import STDERR, configure
 from tuspy_server.operations import migrate as migrate_database
 from tuspy_server.settings import Settings
 from tuspy_server.stores.folder_lock import FolderInUse
 from tuspy_server.version import VERSION
+
+if TYPE_CHECKING:  # it comes with the extra `s3` alone
+    from tuspy_server.stores.s3.capabilities import Capabilities
 
 app = App(
     name=PROGRAM,
@@ -53,16 +59,22 @@ def serve(*, config: ConfigFlag = None, flags: ServeFlags = None) -> int:
         print(showing.banner(settings, host, port), flush=True)
 
     if settings.workers > 1:
-        workers.run_workers(settings, _work, on_listening)
+        workers.run_workers(settings, partial(_work, _seen(settings)), on_listening)
     else:
         server.run(TusServer(settings), settings, on_listening)
     return 0
 
 
-def _work(settings: Settings, listeners: list[socket.socket], on_ready: Callable[[], None]) -> None:
+def _seen(settings: Settings) -> Capabilities:
+    """The bucket is tried out once, and not by every worker. SIGTERM ends it as Ctrl-C does: what was written goes."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return asyncio.run(bucket_look(settings)())
+
+
+def _work(seen: Capabilities, settings: Settings, listeners: list[socket.socket], on_ready: Callable[[], None]) -> None:
     configure(settings)
     try:
-        server.run(TusServer(settings), settings, lambda *_: on_ready(), listeners)
+        server.run(TusServer(settings, stores=pick_stores(settings, seen)), settings, lambda *_: on_ready(), listeners)
     except trouble.expected() as error:
         raise workers.WorkerFailed(trouble.reason(error)) from error
 

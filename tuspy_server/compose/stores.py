@@ -20,7 +20,9 @@ from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
 
 if TYPE_CHECKING:
+    from tuspy_server.stores.s3.capabilities import Capabilities
     from tuspy_server.stores.s3.client import S3Client
+    from tuspy_server.stores.s3.opening import Look
 
 DATABASE_NAME: Final = "tuspy.sqlite3"
 FILES_NAME: Final = "files"
@@ -78,8 +80,12 @@ class Stores:
     progress: ProgressBus | None = None
 
 
-def pick_stores(settings: Settings) -> Stores:
+def pick_stores(settings: Settings, seen: Capabilities | None = None) -> Stores:
     """SQLite and local files in one folder; PostgreSQL and a bucket; or PostgreSQL and local files.
+
+    Args:
+        settings: what the operator wants.
+        seen: what somebody has seen the bucket do just now; else opening the stores tries it out.
 
     Raises:
         MissingExtra: a bucket needs the extra `s3`.
@@ -113,7 +119,7 @@ def pick_stores(settings: Settings) -> Stores:
             services=(rows.notifications,),
             jobs=rows.jobs,
         )
-    client, blobs = _bucket(settings, pool)
+    client, blobs = _bucket(settings, pool, seen)
     return Stores(
         uploads=rows.uploads,
         outbox=rows.outbox,
@@ -187,7 +193,19 @@ def bucket_client(settings: Settings, *, probes: bool = False) -> S3Client:
     )
 
 
-def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
+def bucket_look(settings: Settings) -> Look:
+    """To be called once, before the bucket of the settings is used.
+
+    Raises:
+        MissingExtra: it needs the extra `s3`.
+    """
+    prober = bucket_client(settings, probes=True)
+    from tuspy_server.stores.s3 import opening  # noqa: PLC0415  # not before the extra is known to be there
+
+    return opening.Look(prober, settings.s3_prefix, longest_life_seconds(settings))
+
+
+def _bucket(settings: Settings, pool: PagePool, seen: Capabilities | None) -> tuple[Service, BlobStore]:
     client = bucket_client(settings)
     from tuspy_server.stores.s3 import keys, opening, part_plan, store  # noqa: PLC0415  # as above
 
@@ -207,9 +225,11 @@ def _bucket(settings: Settings, pool: PagePool) -> tuple[Service, BlobStore]:
         link_seconds=round(settings.link_seconds),
     )
     blobs = store.S3BlobStore(client, pool, options, other=client.sibling)
-    prober = bucket_client(settings, probes=True)
-    prefix, longest_seconds = settings.s3_prefix, longest_life_seconds(settings)
-    return opening.ProbedBucket(client, blobs, prober, prefix=prefix, longest_seconds=longest_seconds), blobs
+
+    async def as_seen() -> Capabilities:
+        return await bucket_look(settings)() if seen is None else seen
+
+    return opening.ProbedBucket(client, blobs, as_seen), blobs
 
 
 def longest_life_seconds(settings: Settings) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -50,36 +52,49 @@ async def looked_at(client: S3Client, prefix: str) -> Capabilities:
     return seen
 
 
-class ProbedBucket:
-    """The client of a store. Opening it tries the bucket out, and tells client and store what it cannot do."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a server does with a bucket before it uses it: one probe, and what an operator should know of it is logged.
 
-    def __init__(
-        self, client: S3Client, store: S3BlobStore, prober: S3Client, *, prefix: str, longest_seconds: float | None
-    ) -> None:
-        """`prober`: another client of the same bucket, used once; `prefix`: of all keys; `longest_seconds`: that an
-        unfinished upload may live, None for no end."""
-        self._client = client
-        self._store = store
-        self._prober = prober
-        self._prefix = prefix
-        self._longest_seconds = longest_seconds
+    Attributes:
+        prober: another client of the bucket, used once.
+        prefix: of all keys of the server.
+        longest_seconds: that an unfinished upload may live, None for no end.
+    """
 
-    async def open(self) -> None:
-        """Probe, and open.
+    prober: S3Client
+    prefix: str
+    longest_seconds: float | None
 
-        Raises:
-            BucketUnusable: 503, with the first reason. S3Error: there are no credentials.
+    async def __call__(self) -> Capabilities:
+        """Raises:
+        BucketUnusable: 503, with the first reason. S3Error: there are no credentials.
         """
-        seen = await looked_at(self._prober, self._prefix)
-        options = self._client.options
+        seen = await looked_at(self.prober, self.prefix)
+        bucket = self.prober.options.bucket
         for finding in seen.findings:
             if finding.severity == "error":
-                raise BucketUnusable(options.bucket, finding.sentence)
+                raise BucketUnusable(bucket, finding.sentence)
         # A rule that somebody has changed meanwhile must not take the nodes down one by one: `check` fails on it.
-        for finding in with_expiry(seen, self._longest_seconds).findings:
+        for finding in with_expiry(seen, self.longest_seconds).findings:
             tell = {"error": log.error, "warning": log.warning, "note": log.info}[finding.severity]
-            tell("bucket.probe.finding", bucket=options.bucket, finding=finding.sentence)
-        if options.checksums == "auto":
+            tell("bucket.probe.finding", bucket=bucket, finding=finding.sentence)
+        return seen
+
+
+class ProbedBucket:
+    """The client of a store. Opening it tells client and store what the bucket cannot do."""
+
+    def __init__(self, client: S3Client, store: S3BlobStore, look: Callable[[], Awaitable[Capabilities]]) -> None:
+        """`look`: a `Look`, or whatever gives what one has seen."""
+        self._client = client
+        self._store = store
+        self._look = look
+
+    async def open(self) -> None:
+        """Look, and open. Raises as `Look`."""
+        seen = await self._look()
+        if self._client.options.checksums == "auto":
             self._client.sends_crc32c = seen.accepts_crc32c
         self._store.adapt(seen)
         await self._client.open()
