@@ -59,6 +59,16 @@ async def test_a_creation_with_upload_takes_its_body(rig: LifecycleRig, content:
     assert rig.stored(upload) == content
 
 
+async def test_an_event_tells_the_checksum_of_a_file_that_came_whole(rig: LifecycleRig) -> None:
+    whole = await rig.create(5, ScriptedBody.whole(b"12345"), sha1(b"12345"))
+    halves = await rig.create(5, ScriptedBody.whole(b"123"), sha1(b"123"))
+    await rig.patch(halves, 3, b"45", checksum=sha1(b"45"))
+    await rig.rows.relay(100)
+    events = await rig.rows.events(0, 100)
+    told = {event.upload_id: event.data["checksum"] for event in events if event.type is EventType.FINISHED}
+    assert told == {whole.id: str(sha1(b"12345")), halves.id: None}
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.uploads.node import OPTIONS, POLICY
 from tuspy_server.events.wakeup import LocalWakeup
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.pages import PagePool
-from tuspy_server.ports import Creation
+from tuspy_server.ports import Assembly, Creation, StoredPart, StoredPiece
 from tuspy_server.protocol.creation import Create
 from tuspy_server.protocol.errors import HookFailed, IdTaken, Refused
 from tuspy_server.stores.memory.uploads import MemoryUploadStore
@@ -28,6 +28,7 @@ from tuspy_server.stores.s3.store import S3BlobStore, S3StoreOptions
 from tuspy_server.stores.s3.values import ObjectHeaders
 from tuspy_server.uploads.lifecycle import Uploads
 from tuspy_server.uploads.observer import NullObserver
+from tuspy_server.uploads.whole_checksum import crc32c_of_whole, crc32c_text
 
 SINGLE, PARTS = b"abcd", b"0123456789ab"
 
@@ -111,6 +112,23 @@ async def test_an_upload_lies_where_the_hook_wants_it(place: Place, content: byt
     data = [event.data for event in await place.rows.events(0, 100)][-1]
     assert (data["bucket"], data["key"]) == ("other-bucket", "up/eve/photo.png")
     assert data["etag"]
+    assert data["checksum"] == crc32c_text(crc32c_of([memoryview(content)]))
+
+
+def test_the_checksum_of_parts_and_pieces_is_that_of_the_whole() -> None:
+    content = bytes(range(256)) * 40
+    part = StoredPart(part_number=2, part_bytes=4096, etag="", crc32c=crc32c_of([memoryview(content)[4096:8192]]))
+    pieces = [
+        StoredPiece(start=start, stop=stop, key="", crc32c=crc32c_of([memoryview(content)[start:stop]]))
+        for start, stop in ((0, 1), (1, 4096), (8192, len(content)))
+    ]
+    assembly = Assembly(parts=[part], pieces=pieces)
+    assert crc32c_of_whole(assembly, 4096, len(content)) == crc32c_of([memoryview(content)])
+    for known in (
+        Assembly(parts=[replace(part, crc32c=None)], pieces=pieces),
+        Assembly(parts=[part], pieces=pieces[:-1]),
+    ):
+        assert crc32c_of_whole(known, 4096, len(content)) is None
 
 
 async def test_without_a_wish_it_is_the_bucket_of_the_settings(place: Place) -> None:

@@ -109,6 +109,7 @@ class Stored:
             that it covers.
         multipart_id: where this writer has begun the multipart upload.
         etag: set when the whole object is in its place.
+        crc32c: of the whole object, where that is known.
     """
 
     upload_offset: int
@@ -116,6 +117,7 @@ class Stored:
     pieces: tuple[StoredPiece, ...] = ()
     multipart_id: str | None = None
     etag: str | None = None
+    crc32c: int | None = None
 
     def and_then(self, later: Stored) -> Stored:
         """Both, where a commit of the first has not been heard to succeed."""
@@ -125,6 +127,7 @@ class Stored:
             pieces=self.pieces + later.pieces,
             multipart_id=later.multipart_id or self.multipart_id,
             etag=later.etag or self.etag,
+            crc32c=self.crc32c if later.crc32c is None else later.crc32c,
         )
 
 

@@ -97,6 +97,13 @@ class Checksum:
         """Whether `computed` is the digest that the client sent."""
         return hmac.compare_digest(self.digest, computed)
 
+    def named(self, trailers: Trailers) -> Checksum:
+        """This one."""
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {base64.b64encode(self.digest).decode()}"
+
 
 class _EveryDigest:
     """All algorithms at once: which one the trailer will name is known only at its end."""
@@ -130,11 +137,15 @@ class TrailerChecksum:
             InvalidHeader: 400, the trailer is missing, comes twice with different values, or is malformed.
             UnknownChecksumAlgorithm: 400.
         """
+        checksum = self.named(trailers)
+        return isinstance(digest, _EveryDigest) and checksum.matches(digest.named(checksum.algorithm))
+
+    def named(self, trailers: Trailers) -> Checksum:
+        """The one that the trailer names. Raises as `holds`."""
         values = {value for name, value in trailers if name == b"upload-checksum"}
         if len(values) != 1:
             raise InvalidHeader("Upload-Checksum", "is announced as a trailer and must come once")
-        checksum = parse_checksum(values.pop().decode("latin-1"))
-        return isinstance(digest, _EveryDigest) and checksum.matches(digest.named(checksum.algorithm))
+        return parse_checksum(values.pop().decode("latin-1"))
 
 
 def parse_checksum(text: str) -> Checksum:

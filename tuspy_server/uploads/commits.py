@@ -229,9 +229,9 @@ class Commits:
         draft = self._draft(self.upload.upload_offset, None, release=True, leaves_object=True)
         return await self._of_this_writer(await self._means.store.commit(draft))
 
-    async def finish(self, length: int) -> Upload:
+    async def finish(self, length: int, *, checksum: str | None = None) -> Upload:
         """All bytes are durable: finished, with its event, in one transaction; or, where the storage has yet to put the
-        object in its place, completing.
+        object in its place, completing. `checksum`: what the client has said of all of its bytes.
 
         Raises:
             WriterFenced, UploadGone, UploadNotFound: as `commit`.
@@ -240,7 +240,7 @@ class Commits:
             draft = self._draft(self.visible(length), length, release=False, is_last=True)
             return await self._of_this_writer(await self._means.assemblies.complete(draft))
         draft = self._draft(length, length, release=True)
-        event = self._means.drafts.finished(self.upload, length, self._unrecorded)
+        event = self._means.drafts.finished(self.upload, length, self._unrecorded, checksum=checksum)
         return await self._of_this_writer(await self._means.store.finish(draft, event))
 
     def _draft(

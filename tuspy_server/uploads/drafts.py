@@ -10,6 +10,7 @@ from typing import Any
 from tuspy_server.model import EventType, Placement, Upload, event_id
 from tuspy_server.ports import EventDraft, NewUpload, Stored
 from tuspy_server.protocol.metadata import metadata_text
+from tuspy_server.uploads.whole_checksum import crc32c_text
 
 
 class Drafts:
@@ -29,9 +30,15 @@ class Drafts:
             event_type, upload, upload_offset=upload.upload_offset, created_at=upload.created_at, reason=reason
         )
 
-    def finished(self, upload: Upload, upload_length: int, stored: Stored | None) -> EventDraft:
-        """About an upload whose last bytes are `stored`, and which the draft's transaction finishes."""
-        return self.of(EventType.FINISHED, whole(upload, upload_length, stored))
+    def finished(
+        self, upload: Upload, upload_length: int, stored: Stored | None, *, checksum: str | None = None
+    ) -> EventDraft:
+        """About an upload whose last bytes are `stored`, and which the draft's transaction finishes; `checksum`: what
+        its client has said of all of its bytes."""
+        draft = self.of(EventType.FINISHED, whole(upload, upload_length, stored))
+        if checksum is None and stored is not None and stored.crc32c is not None:
+            checksum = crc32c_text(stored.crc32c)
+        return replace(draft, data={**draft.data, "checksum": checksum})
 
     def _draft(
         self,

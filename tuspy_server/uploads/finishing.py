@@ -16,6 +16,7 @@ from tuspy_server.ports import Commit, Ending, Stored, Wakeup
 from tuspy_server.protocol.errors import BytesMissing, Refused, TryLater, TusError
 from tuspy_server.uploads.means import Means
 from tuspy_server.uploads.tasks import Tasks
+from tuspy_server.uploads.whole_checksum import crc32c_of_whole
 
 log = structlog.get_logger("tuspy_server.uploads")
 
@@ -218,8 +219,11 @@ class Finishing:
         length = upload.upload_length
         if length is None:
             raise AssertionError("complete stores the length")
-        etag = await self._means.blobs.assemble(upload, await self._assemblies.assembly(upload.id))
-        stored = Stored(upload_offset=length, etag=etag)
+        assembly = await self._assemblies.assembly(upload.id)
+        etag = await self._means.blobs.assemble(upload, assembly)
+        part_bytes = 0 if upload.placement is None else upload.placement.part_bytes
+        crc32c = await asyncio.to_thread(crc32c_of_whole, assembly, part_bytes, length)
+        stored = Stored(upload_offset=length, etag=etag, crc32c=crc32c)
         try:
             await self._means.ask_before_finish(upload, length, stored)
         except Refused:

@@ -87,6 +87,13 @@ class Settlement:
         except TusError as error:  # a trailer that is missing or malformed
             return error
 
+    def _checksum_of_whole(self) -> str | None:
+        """What the client has said of the whole upload, where this body is all of it, and holds it."""
+        checksum = self._append.checksum
+        if checksum is None or self._append.upload_offset:
+            return None
+        return str(checksum.named(self._source.trailers))
+
     async def _discard(self, blob: BlobWriter) -> None:
         # The row first: after a commit of unknown outcome it alone knows what counts. What cannot be cut off then lies
         # past the offset, and the next claim cuts it off.
@@ -111,7 +118,7 @@ class Settlement:
             raise StorageFull
         if whole:
             await self._ask_before_finish(offset)
-            upload = await commits.finish(offset)
+            upload = await commits.finish(offset, checksum=self._checksum_of_whole())
         else:
             upload = await commits.commit(commits.visible(offset), release=True)
         self._means.observer.committed(time.perf_counter() - started)

@@ -173,8 +173,8 @@ class Sender:
         fill.pieces.append(piece)
         fill.new_pieces.append(piece)
 
-    async def single(self, fill: Fill) -> str:
-        """Put the whole object, which the fill is; returns its ETag.
+    async def single(self, fill: Fill) -> tuple[str, int]:
+        """Put the whole object, which the fill is; returns its ETag and its CRC32C.
 
         Raises:
             WriterFenced: a later writer has put it.
@@ -184,7 +184,8 @@ class Sender:
         with fill.in_use():
             views = fill.views(fill.start, fill.stop)
             crc32c = await checksum_of(views)
-            return await put_single(self._bucket, self._upload, self._placement.key, views, crc32c, self.doubt)
+            etag = await put_single(self._bucket, self._upload, self._placement.key, views, crc32c, self.doubt)
+            return etag, crc32c
 
     async def _bring_all(self, fill: Fill) -> None:
         """Memory is short. Whoever holds pages must not wait for others: so let go of them first, then wait for all."""

@@ -59,6 +59,7 @@ class S3Writer:
         self._leftover = False
         self._closed = False
         self._etag: str | None = None
+        self._crc32c: int | None = None
         shared.pool.add_holder(self)
 
     # --- receiving ------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ class S3Writer:
 
     async def _put(self, fill: Fill) -> None:
         async with fill.lock:
-            self._etag = await self._sender.single(fill)
+            self._etag, self._crc32c = await self._sender.single(fill)
 
     def _task_ended(self) -> None:
         self._dispatch()
@@ -240,7 +241,7 @@ class S3Writer:
                 self._raise_failure()
             stored = self._collect()
             fill.release()
-            return replace(stored, upload_offset=self._offset, etag=self._etag)
+            return replace(stored, upload_offset=self._offset, etag=self._etag, crc32c=self._crc32c)
         self._finishing = True
         await self._flush()
         if self._sender.multipart_id is None:
