@@ -1,5 +1,11 @@
 """Servers that run once a session; a test that asks for one of their fixtures starts them."""
 
+from tests.support.second_run import (
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
+)
 from tests.support.servers import (
     empty_databases,
     gateway,
@@ -26,6 +32,10 @@ __all__ = [
     "pooled_dsn",
     "postgres_dsn",
     "postgres_server",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_runtest_setup",
+    "pytest_terminal_summary",
     "rclone",
     "s3_bucket",
     "strict_process",
