@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -16,14 +15,11 @@ import psutil
 
 from bench.site import Server, Site
 from bench.wire import Broken
+from trial.processes import free_port
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 20.0
 REPOSITORY: Final = Path(__file__).parents[1]
-
-# Below the range that the kernel takes for outgoing connections.
-FIRST_PORT: Final = 12_000
-LAST_PORT: Final = 32_000
 
 
 class Usage(NamedTuple):
@@ -133,20 +129,6 @@ def machine_cpu_seconds() -> float:
     times = psutil.cpu_times()
     busy: float = times.user + times.nice + times.system + times.irq + times.softirq + times.steal
     return busy
-
-
-def free_port() -> int:
-    """One that nobody listens on."""
-    for _ in range(100):
-        port = random.randrange(FIRST_PORT, LAST_PORT)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise Broken("no free port on the loopback")
 
 
 def _peak_rss_bytes(process: psutil.Process) -> int:

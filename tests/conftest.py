@@ -1,11 +1,10 @@
 """Servers that run once a session; a test that asks for one of their fixtures starts them."""
 
-from tests.support.second_run import (
-    pytest_collection_modifyitems,
-    pytest_configure,
-    pytest_runtest_setup,
-    pytest_terminal_summary,
-)
+import pytest
+
+from tests.support import second_run
+from tests.support.ports import keep_ports_apart
+from tests.support.second_run import pytest_collection_modifyitems, pytest_runtest_setup, pytest_terminal_summary
 from tests.support.servers import (
     empty_databases,
     gateway,
@@ -33,7 +32,6 @@ __all__ = [
     "postgres_dsn",
     "postgres_server",
     "pytest_collection_modifyitems",
-    "pytest_configure",
     "pytest_runtest_setup",
     "pytest_terminal_summary",
     "rclone",
@@ -41,3 +39,8 @@ __all__ = [
     "strict_process",
     "strict_s3",
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    keep_ports_apart()
+    second_run.pytest_configure(config)

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.cli import run
 from tests.support.fixtures import MakeServer, make_server
-from tests.support.process import ServerProcess, free_port
+from tests.support.process import ServerProcess
+from trial.processes import free_port
 from tuspy_server.cli.flags import GROUPS, size_text
 from tuspy_server.settings import Settings
 from tuspy_server.version import VERSION

@@ -14,10 +14,11 @@ from tests.production.pair import Pair, ProductionServer
 from tests.support import cli
 from tests.support.cli import Result
 from tests.support.client import TusUpload, request
-from tests.support.process import REPOSITORY, free_port
+from tests.support.process import REPOSITORY
 from tests.support.strict_s3.remote import StrictProcess
 from trial.gateways import Gateway
 from trial.postgres import PostgresServer
+from trial.processes import free_port
 
 __all__ = ["make_node", "pair"]
 

@@ -22,7 +22,8 @@ from packaging.utils import canonicalize_name
 
 from tests.support.cli import environment
 from tests.support.fixtures import need
-from tests.support.process import REPOSITORY, free_port, wait_for
+from tests.support.process import REPOSITORY, wait_for
+from trial.processes import free_port
 from tuspy_server.cli.health import ask
 from tuspy_server.version import VERSION
 

@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from tests.support.client import make_bytes, request
-from tests.support.process import REPOSITORY, free_port, wait_for
+from tests.support.process import REPOSITORY, wait_for
 from tests.support.s3 import client
 from tests.support.servers import MakeNginx
 from trial.gateways import Bucket, Gateway, Rclone
 from trial.postgres import PostgresServer, Stop
-from trial.processes import Child, ServerTrouble
+from trial.processes import Child, ServerTrouble, free_port
 
 OCTETS = {"Content-Type": "application/offset+octet-stream"}
 START_ALL = """

@@ -19,9 +19,14 @@ STOP_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.02
 LOG_LINES: Final = 40
 
+PORTS_VARIABLE: Final = "TRIAL_PORTS"
+"""`first-last`, for processes that run at once: two of them must not find the same port free before either listens."""
+
 # Below the range that the kernel takes for outgoing connections: a client's port must not be ours after a restart.
 FIRST_PORT: Final = 12_000
 LAST_PORT: Final = 32_000
+
+_given: Final[set[int]] = set()
 
 
 class ServerTrouble(Exception):
@@ -29,20 +34,25 @@ class ServerTrouble(Exception):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now.
+    """A port of 127.0.0.1 that nobody listens on now, and that this process has not been given before.
 
     Raises:
-        ServerTrouble: a hundred tries found none.
+        ServerTrouble: a thousand tries found none.
     """
-    for _ in range(100):
-        port = random.randrange(FIRST_PORT, LAST_PORT)
+    first, _, last = os.environ.get(PORTS_VARIABLE, f"{FIRST_PORT}-{LAST_PORT}").partition("-")
+    chance = random.SystemRandom()  # a test's seed is the same in all processes
+    for _ in range(1000):
+        port = chance.randrange(int(first), int(last))
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
     raise ServerTrouble("no free port on the loopback")
 
 

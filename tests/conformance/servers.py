@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trial.processes import free_port
 from tuspy_server.version import VERSION
 
 HERE = Path(__file__).parent
@@ -36,13 +37,6 @@ class Server:
     name: str
     start: Callable[..., AbstractContextManager[str]]
     version: Callable[[], str]
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

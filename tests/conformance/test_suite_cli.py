@@ -16,7 +16,8 @@ from conformance import checksums, cli
 from conformance.case import all_cases, requirements
 from conformance.runner import select
 from tests.conformance.broken_server import running
-from tests.conformance.servers import ROOT, free_port
+from tests.conformance.servers import ROOT
+from trial.processes import free_port
 
 PACKAGE = ROOT / "conformance"
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +16,8 @@ from typing import Any, Final, Self
 
 import psutil
 
+from trial.processes import free_port
+
 REPOSITORY: Final = Path(__file__).parents[2]
 CLI: Final = (sys.executable, "-m", "tuspy_server")
 START_SECONDS: Final = 30.0
@@ -25,10 +25,6 @@ STOP_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.02
 UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
 MEBIBYTE: Final = 1 << 20
-
-# Below the range that the kernel takes for outgoing connections: a client's port must not be ours after a restart.
-FIRST_PORT: Final = 12_000
-LAST_PORT: Final = 32_000
 
 
 class NotInTime(AssertionError):
@@ -46,19 +42,6 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = START_SE
         if time.monotonic() > deadline:
             raise NotInTime(f"{what}: not within {seconds:g} s")
         time.sleep(POLL_SECONDS)
-
-
-def free_port() -> int:
-    for _ in range(100):
-        port = random.randrange(FIRST_PORT, LAST_PORT)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port on the loopback")
 
 
 class ServerProcess:

@@ -15,8 +15,8 @@ import uvicorn
 
 from tests.events.webhooks.making import EVENT, NEW, OLD, endpoint
 from tests.events.webhooks.test_http_gate import PROPOSAL
-from tests.support.process import free_port
 from tests.uploads.rig import until
+from trial.processes import free_port
 from tuspy_server.events.recipients import DeliveryFailed
 from tuspy_server.events.webhooks.gate import gate_over_http
 from tuspy_server.events.webhooks.sender import Sender
