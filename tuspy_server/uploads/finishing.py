@@ -222,7 +222,7 @@ class Finishing:
         assembly = await self._assemblies.assembly(upload.id)
         etag = await self._means.blobs.assemble(upload, assembly)
         part_bytes = 0 if upload.placement is None else upload.placement.part_bytes
-        crc32c = await asyncio.to_thread(crc32c_of_whole, assembly, part_bytes, length)
+        crc32c = await crc32c_of_whole(assembly, part_bytes, length)
         stored = Stored(upload_offset=length, etag=etag, crc32c=crc32c)
         try:
             await self._means.ask_before_finish(upload, length, stored)

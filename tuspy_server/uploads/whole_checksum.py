@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from typing import Final
 
@@ -12,6 +13,8 @@ _POLYNOMIAL: Final = 0x82F63B78
 """Of CRC32C, reflected: the highest bit is the coefficient of x⁰."""
 
 _ONE: Final = 1 << 31
+_INLINE: Final = 250
+"""Some microseconds for each."""
 
 
 def crc32c_text(crc32c: int) -> str:
@@ -19,8 +22,14 @@ def crc32c_text(crc32c: int) -> str:
     return str(Checksum("crc32c", crc32c.to_bytes(4, "big")))
 
 
-def crc32c_of_whole(assembly: Assembly, part_bytes: int, upload_length: int) -> int | None:
+async def crc32c_of_whole(assembly: Assembly, part_bytes: int, upload_length: int) -> int | None:
     """The CRC32C of an upload, made of those of its parts and pieces; None where one of them is not known."""
+    if len(assembly.parts) + len(assembly.pieces) <= _INLINE:
+        return _of_whole(assembly, part_bytes, upload_length)
+    return await asyncio.to_thread(_of_whole, assembly, part_bytes, upload_length)
+
+
+def _of_whole(assembly: Assembly, part_bytes: int, upload_length: int) -> int | None:
     parts = {(part.part_number - 1) * part_bytes: (part.part_bytes, part.crc32c) for part in assembly.parts}
     pieces = {piece.start: (piece.stop - piece.start, piece.crc32c) for piece in assembly.pieces}
     whole = offset = 0
