@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--folder", type=Path, help="for the data of all servers; else the system's, which may be no disk"
     )
-    parser.add_argument("--tusd", metavar="PATH", help="a tusd program; auto: on the PATH, else by go install")
+    parser.add_argument("--tusd", metavar="PATH", help="a tusd program; auto: that of the PATH, else made by go")
     parser.add_argument(
         "--keep", type=Path, default=KEPT, metavar="FOLDER", help="where results are kept; else bench/results"
     )

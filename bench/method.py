@@ -17,7 +17,7 @@ from bench import realtime
 from bench.measure import NotOffered, Place, measure
 from bench.results import Refusal, Results
 from bench.s3_servers import OURS_S3
-from bench.servers import CEILINGS, OURS
+from bench.servers import CEILINGS, FLOOR, OURS
 from bench.shapes import GIBIBYTE, MEBIBYTE, Part, Shape
 from bench.site import Server
 from bench.wire import Broken
@@ -69,7 +69,8 @@ def turn(servers: Sequence[Server], repeat: int) -> list[Server]:
 
 
 def wanted(server: Server, shape: Shape) -> bool:
-    """Variants of ours, and the ceiling, are measured for the shapes alone; curves are ours and the peers'."""
+    """Variants of ours, and the ceilings, are measured for the shapes alone; curves are ours and the peers'. But what
+    growth is the disk's own is shown by one who does nothing but write."""
     if shape.part == "rows":
         return server.name in (OURS, OURS_S3)
     if shape.part == "events":
@@ -78,6 +79,8 @@ def wanted(server: Server, shape: Shape) -> bool:
         return False
     if shape.ours_only and not server.ours:
         return False
+    if shape.part == "growth" and server.name == FLOOR:
+        return True
     return shape.group == "shapes" or not (server.variant or server.name in CEILINGS)
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from bench import servers
+from bench import servers, tusd
 from bench.servers import (
     NODE,
     TUS_NODE,
-    TUSD,
     check_settings,
     node_program,
     package_version,
-    tusd_program,
-    tusd_version,
 )
 from bench.site import BUCKET, CREDENTIALS, REGION, Missing, Server, Site
+from bench.tusd import TUSD
 from tuspy_server.version import VERSION
 
 OURS_S3: Final = "ours+pg+s3"
@@ -26,17 +24,17 @@ TUSD_S3_TUNED: Final = f"{TUSD} s3 tuned"
 TUNED: Final = ("-s3-disable-content-hashes", "-s3-part-size", str(8 << 20))
 
 
-def find(tusd: str | None) -> tuple[list[Server], list[str]]:
+def find(tusd_asked: str | None) -> tuple[list[Server], list[str]]:
     """All servers that run here, ours first, and why the others do not.
 
     Args:
-        tusd: path of the program, `auto` to have `go install` make it in a scratch folder, None to leave it out.
+        tusd_asked: path of the program, `auto` to have go make it, None to leave it out.
     """
     makers = [
-        *servers.makers(tusd),
+        *servers.makers(tusd_asked),
         _ours,
-        lambda: _tusd(tusd, TUSD_S3, "as installed", ()),
-        lambda: _tusd(tusd, TUSD_S3_TUNED, "no content hashes, parts of 8 MiB", TUNED),
+        lambda: _tusd(tusd_asked, TUSD_S3, "as installed", ()),
+        lambda: _tusd(tusd_asked, TUSD_S3_TUNED, "no content hashes, parts of 8 MiB", TUNED),
         _tus_node,
     ]
     found, missing = [], []
@@ -76,10 +74,10 @@ def _ours() -> Server:
 
 
 def _tusd(asked: str | None, name: str, note: str, flags: tuple[str, ...]) -> Server:
-    program = tusd_program(asked, name)
+    program = tusd.program(asked, name)
     return Server(
         name=name,
-        version=tusd_version(program),
+        version=tusd.version(program),
         note=f"S3 store, {note}, logs off",
         command=lambda site: (
             *(program, "-host", "127.0.0.1", "-port", str(site.port), "-s3-bucket", BUCKET),

@@ -1,14 +1,13 @@
 """The servers that keep files: ours, in the variants that a setting makes, and its peers. One row each.
 
 Peers come from registries: @tus/server by npm into `bench/node`, tuspyserver by pip with the tests' requirements, tusd
-where a program is named (`--tusd`). A row that cannot run here says why, and is left out.
+where a program is named, or go can make it (`--tusd`). A row that cannot run here says why, and is left out.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,19 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench import tusd
 from bench.site import Missing, Server
+from bench.tusd import TUSD
 from tuspy_server import Settings
 from tuspy_server.version import VERSION
 
 HERE: Final = Path(__file__).parent
 NODE: Final = HERE / "node"
-TUSD_MODULE: Final = "github.com/tus/tusd/v2/cmd/tusd@latest"
-BUILD_SECONDS: Final = 600
+INSTALL_SECONDS: Final = 600
 
 OURS: Final = "ours"
 TUS_NODE: Final = "@tus/server"
 TUSPYSERVER: Final = "tuspyserver"
-TUSD: Final = "tusd"
 SINK: Final = "sink"
 FLOOR: Final = "sink+write"
 CEILINGS: Final = (SINK, FLOOR)
@@ -58,11 +57,11 @@ VARIANTS: Final = (
 )
 
 
-def makers(tusd: str | None) -> list[Callable[[], Server]]:
+def makers(tusd_asked: str | None) -> list[Callable[[], Server]]:
     """Of all servers that keep files, ours first; each raises `Missing` where it cannot run."""
     return [
         *(lambda variant=variant: _ours(variant) for variant in VARIANTS),
-        lambda: _tusd(tusd),
+        lambda: _tusd(tusd_asked),
         _tus_node,
         _tuspyserver,
         _sink,
@@ -129,7 +128,7 @@ def node_program(name: str) -> str:
             (npm, "ci", "--prefix", str(NODE), "--loglevel=error"),
             capture_output=True,
             text=True,
-            timeout=BUILD_SECONDS,
+            timeout=INSTALL_SECONDS,
             check=False,
         )
         if made.returncode:
@@ -152,30 +151,11 @@ def _tuspyserver() -> Server:
     )
 
 
-def tusd_program(asked: str | None, name: str) -> str:
-    """The program that was named, or one that `go install` makes.
-
-    Raises:
-        Missing: for the server of that name.
-    """
-    if asked is None:
-        raise Missing(f"{name}: not asked for; --tusd PATH, or --tusd auto where go can install it")
-    program = shutil.which(asked) if asked != "auto" else shutil.which(TUSD) or _go_install()
-    if program is None:
-        raise Missing(f"{name}: there is no program {asked}")
-    return program
-
-
-def tusd_version(program: str) -> str:
-    """As it tells it."""
-    return _first_line(program, "-version")
-
-
 def _tusd(asked: str | None) -> Server:
-    program = tusd_program(asked, TUSD)
+    program = tusd.program(asked, TUSD)
     return Server(
         name=TUSD,
-        version=tusd_version(program),
+        version=tusd.version(program),
         note="file store, no fsync, logs off",
         command=lambda site: (
             *(program, "-host", "127.0.0.1", "-port", str(site.port), "-upload-dir", str(site.data)),
@@ -183,25 +163,6 @@ def _tusd(asked: str | None) -> Server:
         ),
         stored=_flat,
     )
-
-
-def _go_install() -> str:
-    go = shutil.which("go")
-    if go is None:
-        raise Missing(f"{TUSD}: there is no go on the PATH")
-    folder = HERE / "results" / "go"
-    folder.mkdir(parents=True, exist_ok=True)
-    made = subprocess.run(
-        (go, "install", TUSD_MODULE),
-        env={**os.environ, "GOBIN": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    if made.returncode:
-        raise Missing(f"{TUSD}: go install failed: {made.stderr.strip().splitlines()[-1].strip()}")
-    return str(folder / TUSD)
 
 
 def _sink() -> Server:
