@@ -26,9 +26,15 @@ def test_they_come_later_and_later_with_jitter() -> None:
     for retries, longest in [(hook_retries(2000), 3600), (webhook_retries(1000 * DAYS), 12 * 3600)]:
         for number in (1, 2, 5, 12, 13, 16, 17, 1000):
             most = min(2 ** min(number - 1, 30), longest)
-            found = delays(retries, attempt(number))
+            found = delays(retries, attempt(number, most))
             assert most / 2 <= min(found) <= max(found) <= most
             assert len(set(found)) > 100
+
+
+def test_attempts_that_crashes_have_cut_off_make_no_long_delays() -> None:
+    """C06: twenty of them in ten minutes are no reason to wait for half a day."""
+    found = delays(webhook_retries(3 * DAYS), attempt(20, 600))
+    assert 1200 <= min(found) <= max(found) <= 2400
 
 
 def test_hooks_are_given_up_after_so_many_attempts() -> None:
@@ -56,4 +62,4 @@ def test_a_receiver_may_ask_for_more_time_within_bounds() -> None:
     retries = webhook_retries(3 * DAYS)
     assert retries.delay_seconds(attempt(1), 300) == 300
     assert retries.delay_seconds(attempt(1), 1e9) == 12 * 3600
-    assert (retries.delay_seconds(attempt(10), 0) or 0) >= 256
+    assert (retries.delay_seconds(attempt(10, 600), 0) or 0) >= 256

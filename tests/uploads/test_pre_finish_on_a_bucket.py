@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.uploads.asked import Asked
+from tests.uploads.node import IDLE_SECONDS
 from tests.uploads.test_finishing import WHOLE, Stage
 from tuspy_server.model import EventType, UploadStatus
 from tuspy_server.protocol.errors import HookFailed, Refused, StoreUnavailable, TusError, UploadGone
@@ -134,6 +135,19 @@ def test_a_hook_that_fails_is_asked_again_without_anybody(stage: Stage, asked: A
     assert stage.is_finished(upload)
     assert len(asked.stored) == 4
     assert not stage.here.uploads.held_writers
+
+
+def test_a_hook_that_fails_until_the_upload_would_have_expired_ends_it(stage: Stage, asked: Asked) -> None:
+    """I8, I12."""
+    upload = stage.create().result()
+    asked.answers = [HookFailed()] * 1000
+    stage.patch(stage.here, upload, 0, WHOLE)
+    stage.loop.advance(IDLE_SECONDS / 2)
+    assert stage.row(upload).status is UploadStatus.COMPLETING
+    stage.loop.advance(IDLE_SECONDS)
+    assert stage.row(upload).status is UploadStatus.FAILED
+    stage.loop.do(stage.world.outbox.relay(100))
+    assert failed_of(stage) == ["pre_finish"]
 
 
 def test_a_post_whose_hook_fails_behind_its_last_byte_still_tells_its_url(stage: Stage, asked: Asked) -> None:

@@ -12,6 +12,10 @@ FIRST_SECONDS: Final = 1.0
 LONGEST_HOOK_SECONDS: Final = 3600.0
 LONGEST_WEBHOOK_SECONDS: Final = 12 * 3600.0
 
+MOST_TIMES_TRIED: Final = 4
+"""No delay is longer than so many times as what a delivery has been tried for: attempts that a crash of this server has
+cut off count, but each doubles the delay in next to no time. Delays after failures alone never are."""
+
 LEAST_ATTEMPTS: Final = 10
 """Before age alone gives a delivery up: this server may have been down for longer than the receiver."""
 
@@ -43,7 +47,7 @@ class Retries:
         tried_for_long = self.most_seconds is not None and delivery.tried_seconds >= self.most_seconds
         if tried_for_long and delivery.attempt >= LEAST_ATTEMPTS:
             return None
-        delay_seconds = self._own_seconds(delivery.attempt)
+        delay_seconds = self._own_seconds(delivery)
         if asked_seconds is not None:
             delay_seconds = max(delay_seconds, min(asked_seconds, self.longest_seconds))
         return delay_seconds
@@ -53,8 +57,10 @@ class Retries:
         process, and the next one would end this."""
         return self.most_attempts is not None and delivery.attempt > self.most_attempts
 
-    def _own_seconds(self, attempt: int) -> float:
-        longest_seconds = min(FIRST_SECONDS * 2.0 ** min(attempt - 1, 32), self.longest_seconds)
+    def _own_seconds(self, delivery: Delivery) -> float:
+        by_attempts = FIRST_SECONDS * 2.0 ** min(delivery.attempt - 1, 32)
+        by_time = max(FIRST_SECONDS, MOST_TIMES_TRIED * delivery.tried_seconds)
+        longest_seconds = min(by_attempts, by_time, self.longest_seconds)
         return longest_seconds * random.uniform(0.5, 1.0)
 
 

@@ -7,6 +7,7 @@ import random
 import secrets
 from collections.abc import Callable, Set
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -48,6 +49,7 @@ class _Run:
     task: asyncio.Task[bool]
 
     def __init__(self) -> None:
+        self._since = asyncio.get_running_loop().time()
         self._again = asyncio.Event()
         self._troubled: asyncio.Future[TusError] = asyncio.get_running_loop().create_future()
 
@@ -61,6 +63,13 @@ class _Run:
     def hurry(self) -> None:
         """Rest no longer."""
         self._again.set()
+
+    def is_late(self, upload: Upload) -> bool:
+        """Whether an upload would have expired by now, were it not for its last byte; `upload`: as the run began."""
+        if upload.expires_at is None:
+            return False
+        run_seconds = asyncio.get_running_loop().time() - self._since
+        return upload.as_of + timedelta(seconds=run_seconds) >= upload.expires_at
 
     def trouble(self, error: TusError) -> None:
         """Tell those who wait, who are not to wait for ever longer tries."""
@@ -192,7 +201,7 @@ class Finishing:
             return ended
         except _Trouble as trouble:
             run.trouble(trouble.error)
-            return None
+            return await self._fail(upload, writer, "pre_finish") if run.is_late(upload) else None
         except Exception as error:  # whatever it is, somebody's bytes depend on the next try
             return await self._judge(upload, writer, error)
         if finished is None:
