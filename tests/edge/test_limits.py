@@ -161,13 +161,13 @@ async def test_a_client_below_the_least_rate_is_ended(monkeypatch: pytest.Monkey
 
 
 async def test_a_slow_client_above_the_least_rate_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuspy_server.edge.body.RATE_WINDOW_SECONDS", 0.05)
+    monkeypatch.setattr("tuspy_server.edge.body.RATE_WINDOW_SECONDS", 0.25)
     async with serving(echo, options=EdgeOptions(least_bytes_per_second=10.0)) as edge:
         wire = await edge.connect()
         await wire.send(head("PATCH", "/", {"Content-Length": "60"}))
         for _ in range(60):
             await wire.send(b"x")
-            await asyncio.sleep(0.003)
+            await asyncio.sleep(0.01)
         assert (await wire.receive()).body == b"PATCH / " + b"x" * 60
         await wire.close()
 

@@ -151,7 +151,7 @@ def test_idle_connection_delays_nothing(make_server: MakeServer) -> None:
         assert read_head(used).startswith("HTTP/1.1 20")
         started = time.monotonic()
         assert server.terminate() == 0
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_body_under_way_is_kept_and_answered(make_server: MakeServer) -> None:
@@ -189,7 +189,7 @@ def test_second_ctrl_c_ends_at_once(make_server: MakeServer) -> None:
         started = time.monotonic()
         os.kill(server.pid, signal.SIGINT)
         assert server.wait_exit() == 128 + signal.SIGINT
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 HANGING: Final = """

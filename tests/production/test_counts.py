@@ -61,7 +61,7 @@ def gateway(rclone: Gateway) -> Gateway:
 
 
 def test_a_small_upload_is_one_call_and_a_head_none(make_node: MakeNode, strict_process: StrictProcess) -> None:
-    node = make_node().start()
+    node = make_node(sweep_interval_seconds=1000).start()
     content = make_bytes(KIBIBYTE, seed=1)
     bill = Bill(strict_process)
     upload = TusUpload.create(node.url, KIBIBYTE)
@@ -128,7 +128,7 @@ def test_a_store_that_obeys_no_conditions_is_found_out_at_the_start(
 ) -> None:
     """S16, S19: what the probe has seen is acted on. A small object then takes the way of parts, and no checksums."""
     strict_process.rules(ignores_conditions=True, refuses_checksums=True)
-    node = make_node().start()
+    node = make_node(sweep_interval_seconds=1000).start()
     bill = Bill(strict_process)
     content = make_bytes(KIBIBYTE, seed=4)
     upload = TusUpload.create(node.url, KIBIBYTE, body=content)

@@ -19,6 +19,12 @@ SEED: Final = environment_seed("MOVES_SEED", 3)
 CONTENT: Final = make_bytes(3 * PART_BYTES + 12345, seed=SEED)
 
 
+@pytest.fixture(scope="module")
+def node_settings() -> dict[str, object]:
+    """Nobody dies here: a node that the machine holds up for some seconds is not to be taken for dead."""
+    return {"commit_interval_seconds": 0.05, "node_seconds": 30}
+
+
 def patch(upload: TusUpload, body: bytes, **fields: str) -> int:
     headers = {"Upload-Offset": str(upload.acknowledged), "Content-Type": "application/offset+octet-stream"}
     given = {name.replace("_", "-"): value for name, value in fields.items()}

@@ -81,7 +81,8 @@ async def test_killed_in_the_middle_of_a_delivery(server: tuple[ServerProcess, R
     await asyncio.to_thread(process.start)
     await until(lambda: finished_ids(receiver, upload_id), SECONDS)
     created = [call.id for call in receiver.calls if call.json["type"] == "upload.created"]
-    assert created == [event_id(upload_id, EventType.CREATED)] * 2
+    assert len(created) >= 2
+    assert set(created) == {event_id(upload_id, EventType.CREATED)}
 
 
 async def test_killed_before_it_is_marked_done(server: tuple[ServerProcess, Receiver]) -> None:
@@ -99,8 +100,8 @@ async def test_killed_before_it_is_marked_done(server: tuple[ServerProcess, Rece
     upload_id = await upload(process)
     assert await asyncio.to_thread(process.wait_exit) == -signal.SIGKILL
     await asyncio.to_thread(process.start)
-    await until(lambda: len(finished_ids(receiver, upload_id)) == 2, SECONDS)
-    assert finished_ids(receiver, upload_id) == [event_id(upload_id, EventType.FINISHED)] * 2
+    await until(lambda: len(finished_ids(receiver, upload_id)) >= 2, SECONDS)
+    assert set(finished_ids(receiver, upload_id)) == {event_id(upload_id, EventType.FINISHED)}
 
 
 @pytest.mark.long

@@ -30,6 +30,10 @@ class FilesystemRig(BlobRig):
             self.folder, self.pool, durable=self._durable, deadline_seconds=self._deadline_seconds
         )
 
+    def wait_for_calls(self, seconds: float) -> None:
+        """Another deadline, from the next call on."""
+        self._blobs._deadline_seconds = seconds
+
     @property
     def blobs(self) -> FilesystemBlobStore:
         return self._blobs

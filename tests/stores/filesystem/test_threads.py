@@ -65,15 +65,17 @@ async def test_an_open_that_hangs_past_its_deadline_cuts_nothing_off_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I1: its thread ends after the next claim has written, and would truncate to its own offset."""
-    rig = FilesystemRig(tmp_path / "slow", deadline_seconds=0.05)
+    rig = FilesystemRig(tmp_path / "slow")
     await rig.start()
     upload_id = new_id()
     await store(rig, upload_id, 0, b"123")
     held = HeldCall(monkeypatch, "open_at")
+    rig.wait_for_calls(0.05)
     with pytest.raises(StorageFault):
         await rig.open_writer(upload_id, 3)
     with pytest.raises(StorageFault):
         await store(rig, upload_id, 3, b"456")
+    rig.wait_for_calls(30)
     held.go()
     await until(lambda: held.ended == held.count)
     assert await store(rig, upload_id, 3, b"456") == 6
@@ -143,6 +145,7 @@ async def test_storage_that_hangs_is_a_fault_for_its_own_request_alone(
     held = HeldCall(monkeypatch, "write_at")
     with pytest.raises(StorageFault):
         await store(rig, new_id(), 0, b"abc")
+    rig.wait_for_calls(30)
     assert await store(rig, new_id(), 0, b"abc") == 3
     held.go()
     await rig.stop()

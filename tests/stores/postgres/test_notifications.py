@@ -96,7 +96,8 @@ async def test_without_a_way_to_listen_only_this_node_is_woken(start: Start) -> 
     await is_woken(here)
     await here.ask(a_row("0" * 32), LONG)
     assert not here.hears
-    assert await rig.sql("SELECT FROM pg_stat_activity WHERE query LIKE 'LISTEN%'") == []
+    listening = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    assert await rig.sql(listening) == []
 
 
 # --- asking -------------------------------------------------------------------------------------------------------

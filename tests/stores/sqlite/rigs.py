@@ -25,6 +25,10 @@ class SqliteRig(StoreRig):
         self._outbox = SqliteOutbox(self.database, self.clock)
         self._jobs = SqliteJobs(self.database, self.clock)
 
+    def wait_longer(self) -> None:
+        """No deadline of later calls is met; an earlier one is meant to be."""
+        self.database._writer._deadline_seconds = self.database._reader._deadline_seconds = 30
+
     @property
     def uploads(self) -> SqliteUploadStore:
         return self._uploads

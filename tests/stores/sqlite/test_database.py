@@ -239,6 +239,7 @@ async def test_a_disk_that_hangs_is_503_after_its_deadline(tmp_path: Path) -> No
     busy._gate.set()
     with pytest.raises(StoreUnavailable):
         await busy.task
+    rig.wait_longer()
     await create(rig.uploads)
     assert (await rig.uploads.count_by_status())[UploadStatus.UPLOADING] == 1, "who had gone was left out"
     await rig.stop()

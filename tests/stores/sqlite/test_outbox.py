@@ -19,11 +19,14 @@ from tuspy_server.protocol.errors import StoreUnavailable
 @pytest.mark.parametrize("how", ["deadline", "cancelled"])
 async def test_a_lease_whose_answer_is_lost_hides_nothing(tmp_path: Path, how: str) -> None:
     """Fault B02: else its deliveries would wait for as long as the lease."""
+    before = SqliteRig(ManualClock(), tmp_path / "db.sqlite3")
+    await before.start()
+    await create(before.uploads)
+    await relay(before, "a")
+    await before.stop()
     deadline_seconds = 0.3 if how == "deadline" else 30.0
-    rig = SqliteRig(ManualClock(), tmp_path / "db.sqlite3", deadline_seconds=deadline_seconds)
+    rig = SqliteRig(before.clock, before.path, deadline_seconds=deadline_seconds)
     await rig.start()
-    await create(rig.uploads)
-    await relay(rig, "a")
     begun, going_on = threading.Event(), threading.Event()
 
     def hang(connection: sqlite3.Connection) -> None:
@@ -39,6 +42,7 @@ async def test_a_lease_whose_answer_is_lost_hides_nothing(tmp_path: Path, how: s
         await lost
     going_on.set()
     await asyncio.wait([behind])
+    rig.wait_longer()
     assert behind.cancelled() or behind.exception() is None or isinstance(behind.exception(), StoreUnavailable)
     [delivery] = await lease(rig, "a")
     assert (delivery.attempt, delivery.tried_seconds) == (1, 0.0)
