@@ -10,6 +10,7 @@ from tests.api.asking import WITH_TOKEN, Api, pointers, problem, shown, until
 from tests.api.conftest import ON_SQLITE, ServeApi
 from tuspy_server import Refused, TusServer, Upload
 from tuspy_server.access import RequestContext
+from tuspy_server.jobs.service import Jobs
 from tuspy_server.ports import Proposal
 
 COUNTS = ("total", "queued", "uploading", "processing", "completed", "failed", "cancelled", "expired")
@@ -156,6 +157,30 @@ async def test_a_job_is_cancelled_while_it_is_uploaded(api: Api) -> None:
     assert answer.split()[1] == b"410"
     assert await api.statuses(job) == ["CANCELLED", "CANCELLED"]
     assert await api.served.content(target) == b""
+
+
+async def test_whoever_cancels_does_not_wait_for_files_that_do_not_end(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, end = asyncio.Event(), Jobs._end
+
+    async def late(jobs: Jobs, upload: Upload) -> None:
+        await ended.wait()
+        await end(jobs, upload)
+
+    monkeypatch.setattr(Jobs, "_end", late)
+    monkeypatch.setattr("tuspy_server.jobs.service.CANCEL_WAIT_SECONDS", 0.01)
+    job = await api.make(3, 3)
+    reply = await api.delete(job["url"])
+    assert (reply.status, shown(reply)["status"], shown(reply)["cancelledCount"]) == (202, "CANCELLED", 0)
+    assert problem(await api.post(f"{job['url']}/files", {"files": [{"name": "late"}]})) == (409, "job_closed")
+    ended.set()
+
+    async def is_over() -> bool:
+        return (await api.delete(job["url"])).status == 200
+
+    await until(is_over)
+    assert await api.statuses(job) == ["CANCELLED", "CANCELLED"]
 
 
 async def test_a_hook_keeps_a_file_and_with_it_the_job(serve_api: ServeApi) -> None:

@@ -42,6 +42,9 @@ BREATH: Final = 64
 EMPTY_WAIT_SECONDS: Final = 5.0
 """How long the maker of a job waits for its files without bytes to be finished; they are finished in any case."""
 
+CANCEL_WAIT_SECONDS: Final = 5.0
+"""The same for one who cancels a job, and its unfinished files."""
+
 FINISH_TRIES: Final = 5
 FINISH_AGAIN_SECONDS: Final = 0.05
 PAGE: Final = 1000
@@ -65,7 +68,7 @@ class Jobs:
         self._wakeup = wakeup
         self._end_seconds = end_seconds
         self._tasks = Tasks()
-        self._cancelling: dict[str, asyncio.Task[None]] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
 
     async def create(
         self, wishes: Sequence[FileWish], request: RequestContext, *, key: bytes | None = None
@@ -122,7 +125,8 @@ class Jobs:
         return found
 
     async def cancel(self, job_id: str, request: RequestContext) -> tuple[Job, JobCounts]:
-        """End a job's unfinished files, and let no more come; finished ones stay. Again: nothing more happens.
+        """Let no more files come, and end the unfinished ones; finished ones stay. Again: nothing more happens. What
+        takes longer than `CANCEL_WAIT_SECONDS` goes on behind the answer, and after a crash.
 
         Raises:
             JobNotFound: 404. TusError: a hook keeps one of the files; then nothing has changed.
@@ -131,7 +135,11 @@ class Jobs:
         if job.cancelled_at is None:
             unfinished = [upload async for upload in self._unfinished(job_id)]
             await _each(unfinished, lambda upload: self._gate.pre_terminate(upload, request))
-        await self._to_the_end(self._cancel(job_id, job.tenant))
+        if await self._to_the_end(self._store.cancel_job(job_id, job.tenant)) is None:
+            raise JobNotFound
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_WAIT_SECONDS):
+                await asyncio.shield(self._ending_of(job_id))
         return await self.look(job_id, request)
 
     async def recover(self) -> int:
@@ -222,18 +230,15 @@ class Jobs:
 
     # --- ending --------------------------------------------------------------------------------------------------
 
-    async def _cancel(self, job_id: str, tenant: str | None) -> None:
+    def _ending_of(self, job_id: str) -> asyncio.Task[None]:
         """Those who cancel one job at once wait for the same work."""
-        task = self._cancelling.get(job_id)
+        task = self._ending.get(job_id)
         if task is None:
-            task = self._cancelling[job_id] = self._tasks.start(self._cancel_once(job_id, tenant))
-            task.add_done_callback(lambda _: self._cancelling.pop(job_id, None))
-        await asyncio.shield(task)
+            task = self._ending[job_id] = self._tasks.start(self._end_all(job_id))
+            task.add_done_callback(lambda _: self._ending.pop(job_id, None))
+        return task
 
-    async def _cancel_once(self, job_id: str, tenant: str | None) -> None:
-        job = await self._store.cancel_job(job_id, tenant)
-        if job is None:
-            raise JobNotFound
+    async def _end_all(self, job_id: str) -> None:
         unfinished = [upload async for upload in self._unfinished(job_id)]
         await _each(unfinished, self._end)
         log.info("job.cancelled", job_id=job_id, files=len(unfinished))

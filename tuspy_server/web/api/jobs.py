@@ -10,7 +10,7 @@ from tuspy_server.access import Intent, RequestContext
 from tuspy_server.jobs.service import Jobs
 from tuspy_server.jobs.wishes import FileWish
 from tuspy_server.model import Upload
-from tuspy_server.ports import Job, JobCounts, JobStore
+from tuspy_server.ports import FileStatus, Job, JobCounts, JobStore
 from tuspy_server.protocol.errors import (
     BodyTooLarge,
     IdTaken,
@@ -108,9 +108,10 @@ class JobRoutes:
                 path="/api/jobs/{jobId}",
                 name="cancelJob",
                 summary="Cancel a job: end its unfinished files, and take no more",
-                description="Finished files stay. Cancelled already: nothing more happens.",
+                description="Finished files stay. Cancelled already: nothing more happens. "
+                "202: it is cancelled, and some files are still to be ended.",
                 handler=self._cancel,
-                answers={200: JobShown},
+                answers={200: JobShown, 202: JobShown},
                 problems=(JobNotFound,),
                 by_hooks=True,
             ),
@@ -120,7 +121,7 @@ class JobRoutes:
                 name="cancelJobByPost",
                 summary="The same as DELETE",
                 handler=self._cancel,
-                answers={200: JobShown},
+                answers={200: JobShown, 202: JobShown},
                 problems=(JobNotFound,),
                 by_hooks=True,
             ),
@@ -193,8 +194,10 @@ class JobRoutes:
     async def _cancel(self, call: Call) -> Answer:
         job_id = call.ids["jobId"]
         request = await self._authority.grant(Intent.TERMINATE, call.scope, job_id=job_id)
-        await self._jobs.cancel(job_id, request)
-        return shown(await self._page(call, job_id, request, 0, FILES_OF_A_PAGE))
+        _, counts = await self._jobs.cancel(job_id, request)
+        is_over = not any(counts.files.get(status) for status in (FileStatus.QUEUED, FileStatus.UPLOADING))
+        view = await self._page(call, job_id, request, 0, FILES_OF_A_PAGE)
+        return shown(view, status=200 if is_over else 202)
 
     async def _list(self, call: Call) -> Answer:
         request = await self._authority.grant(Intent.READ, call.scope)
