@@ -152,6 +152,14 @@ class GatedBlobWriter:
     def wants_commit(self, commit: Callable[[], None] | None) -> None:
         self._writer.wants_commit = commit
 
+    @property
+    def has_stored(self) -> Callable[[], None] | None:
+        return self._writer.has_stored
+
+    @has_stored.setter
+    def has_stored(self, tell: Callable[[], None] | None) -> None:
+        self._writer.has_stored = tell
+
     async def buffer(self) -> memoryview:
         self._raise_poison()
         if self._full:

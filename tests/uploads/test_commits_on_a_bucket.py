@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.uploads.bodies import ScriptedBody
 from tests.uploads.test_finishing import Stage
 from tuspy_server.model import UploadStatus
+from tuspy_server.protocol.core import Patch
 from tuspy_server.protocol.errors import StoreUnavailable, WriterFenced
 
 
@@ -40,6 +42,20 @@ def test_a_stale_writer_whose_storage_waits_for_a_commit_ends_at_once(stage: Sta
     stage.let_go(stage.here)
     assert isinstance(stale.exception(), WriterFenced)
     assert stage.world.content(stage.row(upload))[0] == CONTENT[::-1]
+
+
+def test_a_part_that_is_stored_is_counted_though_no_byte_comes_after_it(stage: Stage) -> None:
+    """I12: a kill while the client is silent would cost whole parts that are there."""
+    upload = stage.create(length=len(CONTENT)).result()
+    stage.hold(stage.here, "UploadPart")
+    body = ScriptedBody(CONTENT[:5])  # a part of four, and a byte
+    patch = Patch(upload_offset=0, body_bytes=len(CONTENT), declared_length=None, checksum=None)
+    stage.begin(stage.here, lambda: stage.here.uploads.append(upload.id, patch, body), body)
+    stage.loop.advance(2)
+    assert stage.row(upload).upload_offset == 0
+    stage.let_go(stage.here)
+    stage.loop.advance(2)
+    assert stage.row(upload).upload_offset == 4
 
 
 def test_the_last_part_waits_for_a_commit_rather_than_become_a_piece(stage: Stage) -> None:

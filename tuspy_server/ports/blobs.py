@@ -19,9 +19,12 @@ class BlobWriter(Protocol):
     Attributes:
         wants_commit: what the writer calls, often and cheaply, while it can take no more bytes before what
             `sync(flush=False)` has for it has been counted. Set by whoever commits.
+        has_stored: what it calls, often and cheaply, when bytes have become durable by themselves, so that a client
+            that falls silent after them does not keep them from being counted. Set by whoever commits.
     """
 
     wants_commit: Callable[[], None] | None
+    has_stored: Callable[[], None] | None
 
     async def buffer(self) -> memoryview:
         """Room for the next bytes, at least one. Waits while storage is behind: that is the backpressure.

@@ -77,6 +77,7 @@ class Commits:
         """The bytes go there."""
         self._blob = blob
         blob.wants_commit = self._hurry
+        blob.has_stored = self.soon
 
     # --- while the body runs -------------------------------------------------------------------------------------
 

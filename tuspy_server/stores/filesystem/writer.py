@@ -78,6 +78,7 @@ class FileWriter:
         self._closing = False
         self._closed = False
         self.wants_commit: Callable[[], None] | None = None
+        self.has_stored: Callable[[], None] | None = None
 
     async def open(self) -> None:
         """Open at the first offset now, and cut surplus bytes off. A call like every other: a later writer awaits it,

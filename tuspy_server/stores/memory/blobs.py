@@ -29,6 +29,7 @@ class MemoryBlobWriter:
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self.fenced = False
         self.wants_commit: Callable[[], None] | None = None
+        self.has_stored: Callable[[], None] | None = None
 
     async def buffer(self) -> memoryview:
         """See the port."""

@@ -34,6 +34,7 @@ class S3Writer:
 
     Attributes:
         wants_commit: called where more could be sent after a commit.
+        has_stored: called where a part or piece has become durable.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class S3Writer:
     ) -> None:
         """`upload`: the row as claimed; `fill`: of the part that holds its offset, filled up to it."""
         self.wants_commit: Callable[[], None] | None = None
+        self.has_stored: Callable[[], None] | None = None
         self._shared = shared
         self._sender = sender
         self._upload_id = upload.id
@@ -177,6 +179,8 @@ class S3Writer:
 
     def _task_ended(self) -> None:
         self._dispatch()
+        if self.has_stored is not None and self._line.reached > self._counted:
+            self.has_stored()
         self._hurry()
 
     # --- what is durable ------------------------------------------------------------------------------------------
