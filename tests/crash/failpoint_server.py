@@ -45,7 +45,7 @@ S3_METHODS: Final = (
 )
 
 
-PROBE: Final = "tmp/probe-"
+PROBE: Final = "tmp/probe/"
 """In the keys of readiness, which is asked before anything else."""
 
 

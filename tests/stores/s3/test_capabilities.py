@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ from trial.gateways import Bucket as Place
 from tuspy_server.stores.s3.bucket import Bucket
 from tuspy_server.stores.s3.capabilities import Capabilities, probe, with_expiry
 from tuspy_server.stores.s3.client import S3Client
+from tuspy_server.stores.s3.crc import crc32c_of
 from tuspy_server.stores.s3.errors import Unavailable
-from tuspy_server.stores.s3.values import Lifecycle
+from tuspy_server.stores.s3.probing import STALE_SECONDS, probe_name
+from tuspy_server.stores.s3.values import Lifecycle, ObjectHeaders
 
 
 @pytest.fixture
@@ -133,6 +136,21 @@ async def test_nothing_is_left_behind_by_a_probe_that_fails(client: S3Client) ->
             break
     else:
         pytest.fail("a probe makes more calls than that")
+
+
+@pytest.mark.parametrize("gateway", ["moto"], indirect=True)
+async def test_what_a_killed_probe_has_left_is_taken_away(client: S3Client) -> None:
+    """I8: a node that is killed in each start would fill the bucket. Another's probe of just now is left alone."""
+    content = [memoryview(b"probe")]
+    names = [probe_name(time.time() - STALE_SECONDS - 1), probe_name()]
+    for name in [*names, "stranger/"]:
+        key = f"tmp/probe/{name}object"
+        await client.put_object(key, content, crc32c=crc32c_of(content), headers=ObjectHeaders())
+        await client.create_multipart(f"tmp/probe/{name}whole", ObjectHeaders())
+    assert (await probe(client)).stores
+    left = {f"tmp/probe/{name}object" for name in (names[1], "stranger/")}
+    assert set(await client.list_objects("")) == left
+    assert {key for key, _ in await client.list_multiparts("")} == {key.replace("object", "whole") for key in left}
 
 
 async def test_a_bucket_that_is_not_there_is_an_error(s3_bucket: Place) -> None:

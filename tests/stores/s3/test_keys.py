@@ -30,7 +30,7 @@ def test_keys_of_pieces_are_below_a_prefix_of_the_upload() -> None:
     assert keys.piece_key(ID, "w" * 32, 7) == f"a/tmp/{ID}/{'w' * 32}-7"
     assert keys.piece_key(ID, "w", 7).startswith(keys.pieces_prefix(ID))
     assert keys.pieces_prefix(ID).endswith("/"), "or it would list those of ids that begin alike"
-    assert not keys.probe_key("x").startswith(f"a/tmp/{ID}")
+    assert not keys.probes_prefix().startswith(f"a/tmp/{ID}")
 
 
 @pytest.mark.parametrize("bad", ["../" + ID, "a.b", "a" * 65, ID + "/", "%2e%2e%2f", "", ID + "\x00", ID + "\n"])

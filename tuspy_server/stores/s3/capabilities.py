@@ -62,7 +62,8 @@ class Capabilities:
 
 
 async def probe(bucket: Bucket, prefix: str = "tmp/probe/") -> Capabilities:
-    """Try the store out with some 5 MiB under `prefix`, and take everything away again, also after a failure.
+    """Try the store out with some 5 MiB under `prefix`, which is for probes alone, and take everything away again, also
+    after a failure; and what earlier probes that were killed have left.
 
     Never raises `S3Error`: what went wrong is a finding. `bucket.sends_crc32c` is afterwards as it was.
     """

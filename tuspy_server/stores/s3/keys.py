@@ -92,9 +92,9 @@ class Keys:
         """Of one piece; no two writers ever write the same."""
         return f"{self.pieces_prefix(upload_id)}{_checked(_WRITER, writer)}-{number}"
 
-    def probe_key(self, name: str) -> str:
-        """Of an object that readiness writes, reads and deletes."""
-        return f"{self._prefix}{_TEMPORARY}probe-{_checked(_WRITER, name)}"
+    def probes_prefix(self) -> str:
+        """Of all that probes write, and of nothing else."""
+        return f"{self._prefix}{_TEMPORARY}probe/"
 
 
 def _segment(tenant: str) -> str:

@@ -1,8 +1,13 @@
-"""The steps of a probe. Everything it writes lies under a prefix of its own, so that it can take all of it away."""
+"""The steps of a probe. Everything it writes lies under a prefix of its own, so that it can take all of it away.
+
+The prefix says when it was: the next probe takes away what one has left that was killed (I8).
+"""
 
 from __future__ import annotations
 
+import re
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +22,15 @@ _WRONG_ETAG: Final = "0" * 32
 _METADATA: Final = {"upload-id": "probe", "note": "ä b"}
 _HEADERS: Final = ObjectHeaders(content_type="application/octet-stream", metadata=_METADATA)
 _PLAIN: Final = ObjectHeaders()
+STALE_SECONDS: Final = 3600
+"""After which whoever has written it is no more: much longer than a probe takes, and than clocks differ."""
+
+_NAME: Final = re.compile("([0-9a-f]{10})-[0-9a-f]{16}/")
+
+
+def probe_name(now: float | None = None) -> str:
+    """Of the folder of one probe, among those of all."""
+    return f"{int(time.time() if now is None else now):010x}-{secrets.token_hex(8)}/"
 
 
 @dataclass(slots=True)
@@ -44,7 +58,8 @@ class Prober:
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
         self._bucket = bucket
-        self._prefix = f"{prefix}{secrets.token_hex(8)}/"
+        self._all = prefix
+        self._prefix = prefix + probe_name()
         self._multiparts: list[tuple[str, str]] = []
         self._content = [memoryview(bytearray(secrets.token_bytes(1000)))]
         self._crc32c = crc32c_of(self._content)
@@ -91,10 +106,17 @@ class Prober:
 
     async def _cleaned(self) -> None:
         with suppress(S3Error):  # those that are known are aborted all the same
-            self._multiparts.extend(await self._bucket.list_multiparts(self._prefix))
+            found = await self._bucket.list_multiparts(self._all)
+            self._multiparts.extend((key, multipart_id) for key, multipart_id in found if self._goes(key))
         for key, multipart_id in dict.fromkeys(self._multiparts):
             await self._bucket.abort_multipart(key, multipart_id)
-        await self._bucket.delete_objects(await self._bucket.list_objects(self._prefix))
+        await self._bucket.delete_objects(filter(self._goes, await self._bucket.list_objects(self._all)))
+
+    def _goes(self, key: str) -> bool:
+        """Ours, or of one that was killed. Another node may be probing beside us."""
+        matched = _NAME.match(key.removeprefix(self._all))
+        is_stale = matched is not None and int(matched[1], 16) < time.time() - STALE_SECONDS
+        return key.startswith(self._prefix) or is_stale
 
     async def _put(self, name: str, *, if_none_match: bool = False, if_match: str | None = None) -> str:
         return await self._bucket.put_object(

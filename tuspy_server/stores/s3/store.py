@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from tuspy_server.stores.s3.fill import Fill
 from tuspy_server.stores.s3.keys import Keys
 from tuspy_server.stores.s3.part_plan import PartPlan, check_length, part_number_at, part_start
 from tuspy_server.stores.s3.pieces import chain, read_back, views_of
+from tuspy_server.stores.s3.probing import probe_name
 from tuspy_server.stores.s3.sending import Sender, Shared
 from tuspy_server.stores.s3.values import ObjectHeaders
 from tuspy_server.stores.s3.writer import S3Writer
@@ -266,7 +266,7 @@ class S3BlobStore:
 
     async def check(self) -> None:
         """See the port."""
-        key = self._options.keys.probe_key(secrets.token_hex(8))
+        key = f"{self._options.keys.probes_prefix()}{probe_name()}ready"
         probe = memoryview(_PROBE)
         found = memoryview(bytearray(len(probe)))
         try:
