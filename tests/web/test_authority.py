@@ -17,6 +17,7 @@ from tuspy_server.protocol.errors import (
     UploadNotFound,
 )
 from tuspy_server.web.authority import Authority
+from tuspy_server.web.hosts import Hosts
 
 TOKEN = "s3cret-tökén"
 
@@ -50,6 +51,37 @@ async def test_lists_are_closed_by_default(intent: Intent) -> None:
     with pytest.raises(Unauthorized):
         await authority(token="").grant(intent, scope(authorization=b"Bearer "))
     assert (await authority(is_open=True).grant(intent, scope())).grant == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("host", "is_open"),
+    [
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("LOCALHOST:8080", True),
+        ("app.localhost", True),
+        ("tuspy", True),
+        ("tuspy.internal", True),
+        ("files.example.org", True),
+        ("Uploads.example.org.:8080", True),
+        ("evil.example", False),
+        ("evil.example.:8080", False),
+        ("127.0.0.1.evil.example", False),
+        ("[::1", False),
+    ],
+)
+async def test_an_open_server_is_asked_by_its_own_names(host: str, is_open: bool) -> None:
+    """X16: a page whose name points to this machine (DNS rebinding) passes every check of Origin."""
+    hosts = Hosts.of(["uploads.example.org"], "https://files.example.org")
+    asked = {**scope(), "headers": [(b"host", host.encode())]}
+    for names, may in ((hosts, is_open), (Hosts.of(["*"], None), True)):
+        guarded = Authority(BlockingHooks(5.0), api_token=None, api_open=True, api_hosts=names)
+        assert (await guarded.grant(Intent.CREATE, asked)).grant == EVERYTHING
+        if may:
+            assert (await guarded.grant(Intent.SUBSCRIBE, asked)).grant == EVERYTHING
+        else:
+            with pytest.raises(Unauthorized):
+                await guarded.grant(Intent.SUBSCRIBE, asked)
 
 
 @pytest.mark.parametrize("intent", list(Intent))

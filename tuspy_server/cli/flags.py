@@ -70,6 +70,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "API": (
         "api_token",
         "api_open",
+        "api_hosts",
         "stream_heartbeat_seconds",
         "stream_most",
         "job_most_files",
@@ -109,6 +110,7 @@ METAVARS: Final[Mapping[str, str]] = {
     "webhook_days": "DAYS",
     "event_source": "URI",
     "api_token": "TOKEN",
+    "api_hosts": "NAME",
     "job_most_files": "COUNT",
     "stream_most": "COUNT",
     "body_least_bytes_per_second": "COUNT",

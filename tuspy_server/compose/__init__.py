@@ -38,6 +38,7 @@ from tuspy_server.web.api.endpoint import ApiEndpoint
 from tuspy_server.web.authority import Authority
 from tuspy_server.web.cors import Cors
 from tuspy_server.web.endpoint import UploadsEndpoint
+from tuspy_server.web.hosts import Hosts
 from tuspy_server.web.location import Locations
 from tuspy_server.web.metrics import Metrics
 from tuspy_server.web.streams import Streams, make_streams
@@ -108,6 +109,7 @@ def compose(
         blocking,
         api_token=None if settings.api_token is None else settings.api_token.get_secret_value(),
         api_open=settings.api_open,
+        api_hosts=Hosts.of(settings.api_hosts, settings.public_url),
     )
     streams = make_streams(
         settings, authority, log=stores.outbox, uploads=stores.uploads, jobs=stores.jobs, bus=stores.progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 
 from tuspy_server.settings.events import EventSettings
-from tuspy_server.settings.kinds import DAY_SECONDS, Seconds
+from tuspy_server.settings.kinds import DAY_SECONDS, Seconds, Texts
 
 
 class ApiSettings(EventSettings):
@@ -15,6 +15,10 @@ class ApiSettings(EventSettings):
         default=None, description="Bearer token that opens lists, sums and all events; unset: they are closed."
     )
     api_open: bool = Field(default=False, description="Whether they are open to everybody, without a token.")
+    api_hosts: Texts = Field(
+        default=(),
+        description="Names by which api_open holds, besides public_url's, addresses and local names; * for any.",
+    )
     stream_heartbeat_seconds: Seconds = Field(
         default=15.0, gt=0, description="Most silence of a stream of events (/events, /ws)."
     )

@@ -6,13 +6,19 @@ import hmac
 from dataclasses import replace
 from typing import Final
 
+import structlog
 from starlette.types import Scope
 
 from tuspy_server.access import EVERYTHING, Grant, Intent, RequestContext
 from tuspy_server.events.blocking import BlockingHooks, Question, misanswered
 from tuspy_server.protocol.errors import Forbidden, JobNotFound, Unauthorized, UploadNotFound
 from tuspy_server.web.context import request_context
+from tuspy_server.web.hosts import Hosts
 
+log = structlog.get_logger("tuspy_server.web")
+
+ANY_HOST: Final = Hosts()
+LOGGED_CHARACTERS: Final = 255
 _SCHEME: Final = b"bearer "
 
 
@@ -21,11 +27,14 @@ class Authority:
     job has been told its id by its maker, and may; so may all who make some. Anything beyond that takes the api_token,
     or `api_open`. The api_token opens everything, with and without `authorize`."""
 
-    def __init__(self, hooks: BlockingHooks, *, api_token: str | None, api_open: bool) -> None:
+    def __init__(
+        self, hooks: BlockingHooks, *, api_token: str | None, api_open: bool, api_hosts: Hosts = ANY_HOST
+    ) -> None:
         """See the settings of these names."""
         self._hooks = hooks
         self._api_token = api_token.encode() if api_token else None
         self._api_open = api_open
+        self._api_hosts = api_hosts
 
     async def grant(
         self,
@@ -57,9 +66,16 @@ class Authority:
         if self._hooks.has(Question.AUTHORIZE):
             return replace(request, grant=await self._asked(intent, request))
         is_named = upload_id is not None or job_id is not None
-        if intent is Intent.CREATE or is_named or self._api_open:
+        if intent is Intent.CREATE or is_named or (self._api_open and self._is_meant(request)):
             return request
-        raise Unauthorized
+        raise Unauthorized("lists, sums and streams of everything need the server's api_token; name one upload or job")
+
+    def _is_meant(self, request: RequestContext) -> bool:
+        host = request.headers.get("host")
+        if self._api_hosts.allow(host):
+            return True
+        log.warning("api.host.refused", host=(host or "")[:LOGGED_CHARACTERS], setting="api_hosts")
+        return False
 
     def _has_token(self, request: RequestContext, *, token_in_query: bool) -> bool:
         if self._api_token is None:
