@@ -24,7 +24,9 @@ class PostgresEventLog:
     async def events(
         self, after: int, limit: int, only: EventFilter = ANY, up_to: int | None = None
     ) -> Sequence[Event]:
-        """See the port."""
+        """See the port. Who asks for all that comes is a process's one feed: hundreds of uploads' statements that wait
+        for a connection must not make every event late."""
+        urgent = only == ANY and up_to is None
         values: tuple[object, ...] = (after, up_to, only.tenant, sorted(only.types), limit)
         if only.upload_id is not None:
             name, values = "events_of_upload", (*values, only.upload_id, only.job_id)
@@ -32,7 +34,7 @@ class PostgresEventLog:
             name, values = "events_of_job", (*values, only.job_id)
         else:
             name = "events_after"
-        return [to_event(row) for row in await self._pool.fetch(SQL[name], *values, repeatable=True)]
+        return [to_event(row) for row in await self._pool.fetch(SQL[name], *values, repeatable=True, urgent=urgent)]
 
     async def event_at(self, position: int) -> Event | None:
         """See the port."""

@@ -192,7 +192,7 @@ class PostgresNotifications:
 
     async def _send_raw(self, channel: str, payload: str) -> bool:
         try:
-            await self._pool.fetch(SQL["notify"], self._prefix + channel, payload, repeatable=True)
+            await self._pool.fetch(SQL["notify"], self._prefix + channel, payload, repeatable=True, urgent=True)
         except Exception as error:  # it was a hint, and polls find what it would have told
             log.warning("node.notify.failed", reason=type(error).__name__)
             return False

@@ -101,7 +101,7 @@ class PostgresOutbox(PostgresEventLog):
 
     async def relay(self, limit: int) -> int:
         """See the port."""
-        numbered: int = await self._pool.fetch_value(SQL["relay"], limit)
+        numbered: int = await self._pool.fetch_value(SQL["relay"], limit, urgent=True)
         return numbered
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:

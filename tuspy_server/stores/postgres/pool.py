@@ -18,6 +18,7 @@ import structlog
 from tuspy_server.protocol.errors import StoreUnavailable, TusError
 from tuspy_server.stores.postgres.errors import DatabaseUnreachable, is_dying, translate
 from tuspy_server.stores.postgres.options import PostgresOptions
+from tuspy_server.stores.postgres.turns import Turns
 
 log = structlog.get_logger("tuspy_server.stores.postgres")
 
@@ -41,13 +42,14 @@ Work: TypeAlias = Callable[[Connection], Awaitable[Result]]
 class _Call:
     """One call on its way. `sent`: its statement may have reached the server."""
 
-    __slots__ = ("answer", "deadline", "repeatable", "sent", "work")
+    __slots__ = ("answer", "deadline", "repeatable", "sent", "urgent", "work")
 
-    def __init__(self, work: Work[Any], seconds: float, *, repeatable: bool) -> None:
+    def __init__(self, work: Work[Any], seconds: float, *, repeatable: bool, urgent: bool) -> None:
         loop = asyncio.get_running_loop()
         self.work = work
         self.deadline = loop.time() + seconds
         self.repeatable = repeatable
+        self.urgent = urgent
         self.sent = False
         self.answer: asyncio.Future[Any] = loop.create_future()
 
@@ -63,6 +65,7 @@ class Pool:
     def __init__(self, options: PostgresOptions) -> None:
         self.options = options
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._turns = Turns(options.connections)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -107,29 +110,40 @@ class Pool:
             except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 pool.terminate()
 
-    async def fetch(self, statement: str, *arguments: object, repeatable: bool = False) -> list[asyncpg.Record]:
+    async def fetch(
+        self, statement: str, *arguments: object, repeatable: bool = False, urgent: bool = False
+    ) -> list[asyncpg.Record]:
         """All rows. Raises as `run`."""
-        return await self.run(lambda connection: connection.fetch(statement, *arguments), repeatable=repeatable)
+        return await self.run(
+            lambda connection: connection.fetch(statement, *arguments), repeatable=repeatable, urgent=urgent
+        )
 
     async def fetch_row(self, statement: str, *arguments: object, repeatable: bool = False) -> asyncpg.Record | None:
         """The only row, if there is one. Raises as `run`."""
         return await self.run(lambda connection: connection.fetchrow(statement, *arguments), repeatable=repeatable)
 
-    async def fetch_value(self, statement: str, *arguments: object, repeatable: bool = False) -> Any:
+    async def fetch_value(
+        self, statement: str, *arguments: object, repeatable: bool = False, urgent: bool = False
+    ) -> Any:
         """The only value of the only row; None where there is no row. Raises as `run`."""
-        return await self.run(lambda connection: connection.fetchval(statement, *arguments), repeatable=repeatable)
+        return await self.run(
+            lambda connection: connection.fetchval(statement, *arguments), repeatable=repeatable, urgent=urgent
+        )
 
-    async def run(self, work: Work[Result], *, seconds: float | None = None, repeatable: bool = False) -> Result:
+    async def run(
+        self, work: Work[Result], *, seconds: float | None = None, repeatable: bool = False, urgent: bool = False
+    ) -> Result:
         """Run on a connection of the pool. Cancelled, a call that has begun goes on without its caller.
 
         Args:
             seconds: deadline, if another than that of all calls.
             repeatable: whether it does no harm to run it twice, as for what only reads.
+            urgent: whether it goes before all that are not: for what is asked once at a time in a process, for all.
 
         Raises:
             StoreUnavailable: 503; whether it has been executed is not known. StorageFull: 507.
         """
-        call = _Call(work, seconds or self.options.call_seconds, repeatable=repeatable)
+        call = _Call(work, seconds or self.options.call_seconds, repeatable=repeatable, urgent=urgent)
         task = self._start(self._answer(call))
         try:
             result: Result = await call.answer
@@ -176,7 +190,12 @@ class Pool:
         if pool is None:
             raise asyncpg.InterfaceError("the pool is closed")
         async with asyncio.timeout_at(call.deadline):
-            connection = await pool.acquire()
+            await self._turns.take(urgent=call.urgent)
+            try:
+                connection = await pool.acquire()
+            except BaseException:
+                self._turns.give()
+                raise
         call.sent = True
         try:
             async with asyncio.timeout_at(call.deadline):
@@ -188,21 +207,23 @@ class Pool:
                 connection.terminate()
                 call.sent = False
             # The caller need not wait until the server has taken a cancelled statement back.
-            self._start(_give_back(pool, connection))
+            self._start(self._give_back(pool, connection))
             raise
-        await _give_back(pool, connection)
+        await self._give_back(pool, connection)
         return result
+
+    async def _give_back(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+        try:
+            with suppress(OSError, TusError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is cut then
+                await pool.release(connection, timeout=RELEASE_SECONDS)
+        finally:
+            self._turns.give()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _give_back(pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
-    with suppress(OSError, TusError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is cut then
-        await pool.release(connection, timeout=RELEASE_SECONDS)
 
 
 async def _no_state(_: object) -> None:
