@@ -115,6 +115,26 @@ def test_a_patch_is_never_sent_twice(production: Production, nodes: tuple[Node, 
     assert sha256(upload.download()) == sha256(content)
 
 
+@pytest.mark.long
+def test_a_proxy_that_keeps_bodies_back(
+    production: Production, nodes: tuple[Node, Node], make_nginx: MakeNginx
+) -> None:
+    """N06 (I3): a wrong setting of the proxy. What never reached a node is not shown, and nothing hangs on it."""
+    http, server = blocks([node.port for node in nodes])
+    assert "proxy_request_buffering off;" in server
+    nginx = make_nginx(server.replace("proxy_request_buffering off;", "proxy_request_buffering on;"), http=http)
+    content = make_bytes(6 * MEBIBYTE, seed=16)
+    upload = TusUpload.create(f"{nginx.origin}/files/", len(content))
+    with OpenPatch(upload, len(content)) as patch:
+        patch.send(content[: 3 * MEBIBYTE])
+        assert upload.head() == 0
+        patch.reset()
+    assert upload.head() == 0
+    upload.finish(content)
+    assert sha256(upload.download()) == sha256(content)
+    production.assert_finished_once(upload)
+
+
 def node_id_of(production: Production, node: Node) -> str:
     """Found by whom a claim of its own names."""
     probe = TusUpload.create(node.url, 10, body=b"12345")

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import random
 import socket
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -141,6 +142,11 @@ class OpenPatch:
     def send(self, block: bytes | memoryview) -> None:
         self._socket.sendall(block)
         self.sent += len(block)
+
+    def reset(self) -> None:
+        """Close with an RST instead of a FIN."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
     def answer(self) -> Answer | None:
         """None where the server closed the connection without one."""
