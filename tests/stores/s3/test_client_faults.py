@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -79,13 +80,15 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(*answers: bytes | None, **changes: object) -> AsyncIterator[tuple[S3Client, Server]]:
+async def serving(
+    *answers: bytes | None, tls: ssl.SSLContext | None = None, **changes: object
+) -> AsyncIterator[tuple[S3Client, Server]]:
     server = Server(list(answers))
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     settings: dict[str, object] = {
         "bucket": "bucket",
-        "endpoint_url": f"http://127.0.0.1:{server.port}",
+        "endpoint_url": f"{'http' if tls is None else 'https'}://127.0.0.1:{server.port}",
         "region": "us-east-1",
         "addressing_style": "path",
         "access_key_id": "key",

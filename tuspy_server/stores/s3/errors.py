@@ -9,10 +9,12 @@ import aiohttp
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
+    SSLError,
 )
 
 from tuspy_server.protocol.errors import StorageFault, StorageFull, TryLater
@@ -24,7 +26,7 @@ class S3Error(Exception):
     Attributes:
         operation: S3's name of the call.
         code: S3's code, or one of ours where nothing was answered: `Timeout`, `ConnectionFailed`, `ConnectionCut`,
-            `NoSlot`, `NoCredentials`, `BadAnswer`.
+            `CertificateRefused`, `NoSlot`, `NoCredentials`, `BadAnswer`.
         status: HTTP status; 0 where nothing was answered.
         outcome_unknown: whether what was asked may have happened, or may happen yet (faults S02, S06, S07). Never set
             for calls that only read.
@@ -167,6 +169,10 @@ def of_trouble(operation: str, error: Exception, *, sent: bool) -> S3Error:
     unknown = sent and operation not in READS
     if isinstance(error, TimeoutError):
         return Unavailable(operation, "Timeout", outcome_unknown=unknown)
+    if isinstance(error, CredentialRetrievalError):
+        return NotConnected(operation, "NoCredentials")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return NotConnected(operation, "CertificateRefused")
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
         return NotConnected(operation, "ConnectionFailed")
     return Unavailable(operation, "ConnectionCut", outcome_unknown=unknown)
@@ -182,11 +188,11 @@ def of_driver(operation: str, error: Exception) -> S3Error:
         return AccessDenied(operation, "NoCredentials")
     if isinstance(error, ConnectTimeoutError):
         return NotConnected(operation, "ConnectionFailed")
-    if isinstance(error, (HTTPClientError, EndpointConnectionError)):
+    if isinstance(error, (HTTPClientError, EndpointConnectionError, SSLError)):
         # EndpointConnectionError is also what it makes of a connection that was cut.
         cause: Exception | None = error.kwargs.get("error")
         return of_trouble(operation, cause or error, sent=True)
-    if isinstance(error, TimeoutError):
+    if isinstance(error, (TimeoutError, CredentialRetrievalError)):
         return of_trouble(operation, error, sent=True)
     # A success that cannot be read, or trouble that nobody has named yet.
     return Unavailable(operation, "BadAnswer", outcome_unknown=operation not in READS)
