@@ -125,7 +125,7 @@ async def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> 
     first, second = TusServer(settings(tmp_path)), TusServer(settings(tmp_path))
     async with first.lifespan():
         with pytest.raises(
-            OSError, match=r"another tuspy-server process uses the data folder .* Postgres is the way to"
+            OSError, match=r"another tuspy-server process uses the data folder .* PostgreSQL is the way to"
         ):
             await second.start()
         await first.check()

@@ -81,6 +81,8 @@ def test_every_setting_has_one_heading() -> None:
         (("--port", "x"), "tuspy-server: --port x: must be a whole number"),
         (("serve", "--max-size", "-1"), "tuspy-server: --max-size -1: must be a size such as 5GB or 64MiB"),
         (("swep",), "tuspy-server: swep is no command; did you mean sweep?"),
+        (("--port", "1", "check"), "tuspy-server: the command comes before its flags: tuspy-server check"),
+        (("--s3-bucket", "x"), "tuspy-server: --s3-bucket x: is too short (at least 3 characters)"),
         (("--durability", "paper"), 'tuspy-server: Invalid value "paper" for --durability. Choose from: "disk", "proc'),
         (("--prot", "1"), "tuspy-server: Unknown option: --prot. Did you mean --port?"),
         (("sweep", "--port"), "tuspy-server: "),
@@ -107,7 +109,14 @@ def test_unknown_variable_stops_the_start(tmp_path: Path) -> None:
 def test_config_show_reads_back(tmp_path: Path) -> None:
     """What it prints is TOML that gives the same settings again, with the origin of each value beside it."""
     (tmp_path / "tuspy-server.toml").write_text('max_size = "5GB"\ndata = "a \\" b"')
-    variables = {"TUSPY_CORS_ORIGINS": "https://a.example,https://b.example"}
+    variables = {
+        "TUSPY_CORS_ORIGINS": "https://a.example,https://b.example",
+        # of a Service `tuspy-server` in Kubernetes: no settings, and no typos either
+        "TUSPY_SERVER_SERVICE_HOST": "10.0.0.1",
+        "TUSPY_SERVER_SERVICE_PORT_HTTP": "80",
+        "TUSPY_SERVER_PORT": "tcp://10.0.0.1:80",
+        "TUSPY_SERVER_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
     result = run(tmp_path, "config", "show", "--port", "1234", variables=variables)
     assert result.status == 0
     shown = tomllib.loads(result.stdout)
@@ -152,7 +161,7 @@ def test_second_server_is_refused_with_the_way_out(server: ServerProcess, tmp_pa
     result = run(tmp_path, "--data", str(server.data), "--port", str(free_port()))
     assert result.status == 1
     assert str(server.data) in result.complaint
-    assert "Postgres" in result.complaint
+    assert "PostgreSQL" in result.complaint
     assert run(tmp_path, "health", server.origin).status == 0
 
 

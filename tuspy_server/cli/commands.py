@@ -174,6 +174,8 @@ def _usage(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         word = error.unused_tokens[0]
         commands = [name for name in app if not name.startswith("-")]
+        if word in commands:
+            return f"the command comes before its flags: {PROGRAM} {word} …"
         hint = did_you_mean(word, commands) or f"; there are {', '.join(commands)}"
         return f"{printable(word)} is no command{hint}"
     return f"{' '.join(str(error).split())} See {PROGRAM} --help."

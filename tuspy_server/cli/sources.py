@@ -22,6 +22,11 @@ from tuspy_server.settings import ENVIRONMENT_PREFIX, JSON_FIELDS, Settings
 DEFAULT_FILE: Final = Path("tuspy-server.toml")
 FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
 SHOWN_CHARACTERS: Final = 80
+SERVICE_LINK: Final = re.compile(
+    rf"{ENVIRONMENT_PREFIX}(\w+_)?"
+    r"(SERVICE_(HOST|PORT(_\w+)?)=.*|PORT=(tcp|udp|sctp)://.*|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?=.*)"
+)
+"""What Kubernetes sets in every pod beside a Service `tuspy-server`: no typo of anybody's."""
 
 SECRET_FIELDS: Final = frozenset(
     name
@@ -137,6 +142,8 @@ def _from_environment() -> tuple[dict[str, Given], Path | None]:
         upper = name.upper()
         if not upper.startswith(ENVIRONMENT_PREFIX):
             continue
+        if upper not in fields and SERVICE_LINK.fullmatch(f"{upper}={value}"):
+            continue
         if upper == FILE_VARIABLE:
             file = Path(value) if value else None
         elif upper not in fields:
@@ -194,7 +201,7 @@ PROBLEMS: Final[Mapping[str, str]] = {
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
     "path_type": "must be a path",
-    "string_too_short": "must not be empty",
+    "string_too_short": "is too short (at least {min_length} characters)",
     "string_type": "must be a text",
     "tuple_type": "must be a list of texts",
     "value_error": "{error}",

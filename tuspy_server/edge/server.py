@@ -198,7 +198,7 @@ class DrainingServer(uvicorn.Server):
         except OSError as error:
             raise _cannot_listen(error, self._settings.host, self._settings.port) from error
         address = _address(sockets or ())
-        log.info("server.listening", host=address[0], port=address[1])
+        log.info("server.listening", host=address[0], port=address[1], pid=os.getpid())
         self._on_listening(*address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -12,8 +13,8 @@ class FolderInUse(OSError):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"another tuspy-server process uses the data folder {folder}; SQLite and local files serve one process, "
-            "Postgres is the way to more"
+            f"another tuspy-server process uses the data folder {folder.absolute()}; SQLite and local files serve one "
+            "process: name another folder by --data, or PostgreSQL is the way to more, with --s3-bucket"
         )
 
 
@@ -50,7 +51,10 @@ def _make(folder: Path) -> None:
     """With all folders above it. A new folder's name must outlive a power cut: all that is acknowledged lies below it
     (fault D04)."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # "File exists" would tell nobody what is wrong
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
     for path in new:
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
