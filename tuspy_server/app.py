@@ -327,7 +327,7 @@ class TusServer:
         """Prometheus text."""
         parts = await self._started()
         counts = await parts.stores.uploads.count_by_status()
-        return parts.metrics.render(counts, parts.stores.pool.used_bytes)
+        return parts.metrics.render(counts, parts.stores.pool.used_bytes, len(parts.streams.realtime))
 
 
 async def _open(stores: Stores) -> None:

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.uploads.bodies import ScriptedBody
 from tuspy_server.ports import FileStatus
-from tuspy_server.protocol.errors import InvalidParameter
+from tuspy_server.protocol.errors import InvalidParameter, InvalidRequest
 from tuspy_server.protocol.fields import RequestHead
 from tuspy_server.web.api.answering import wanted_format
-from tuspy_server.web.api.models import UploadShown
-from tuspy_server.web.api.reading import before, cursor_of, instant, query_of, whole
+from tuspy_server.web.api.models import FilesAsked, UploadShown
+from tuspy_server.web.api.reading import BodyReader, before, cursor_of, instant, query_of, whole
 from tuspy_server.web.api.tables import UPLOAD_COLUMNS, uploads_table
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,6 +55,19 @@ def test_no_cursor_crashes(text: str) -> None:
 )
 def test_instants(text: str, expected: datetime) -> None:
     assert instant({"from": text}, "from") == expected
+
+
+async def test_a_million_of_nothings_is_not_decoded() -> None:
+    """R08: that would hold up everybody else."""
+    reader = BodyReader(most_files=10_000, idle_seconds=20)
+    head = RequestHead("POST", {"content-type": ("application/json",)})
+    for nothing in (b"{}", b"[]", b'{"a":[]}'):
+        body = b'{"files":[' + b",".join([nothing] * 80_001) + b"]}"
+        with pytest.raises(InvalidRequest):
+            await reader.read(head, ScriptedBody.whole(body), FilesAsked)
+    names = b",".join([b'{"name":"{8f5c}","metadata":{"a":"[b]"}}'] * 10_000)
+    asked, _ = await reader.read(head, ScriptedBody.whole(b'{"files":[' + names + b"]}"), FilesAsked)
+    assert len(asked.files) == 10_000
 
 
 @pytest.mark.parametrize("text", ["", "now", "2026-01-02", "2026-01-02T03:04:05", "0001-01-01T00:00:00+23", "\u0661"])

@@ -60,6 +60,7 @@ METRICS = {
     "tuspy_swept_cleaned_uploads_total": "counter",
     "tuspy_swept_purged_rows_total": "counter",
     "tuspy_pool_used_bytes": "gauge",
+    "tuspy_streams": "gauge",
 }
 """The names that dashboards are made of: with their units, as Prometheus wants them."""
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tuspy_server.protocol.errors import UploadNotFound
 from tuspy_server.web.frames import Frame
 from tuspy_server.web.stomp.frames import BODY_BYTES, HEAD_BYTES, MOST_HEADERS, BadFrame, Parser, StompFrame, encode
-from tuspy_server.web.stomp.session import StompSession, Subscribe, Unsubscribe
+from tuspy_server.web.stomp.session import MOST_SAME, StompSession, Subscribe, Unsubscribe
 
 CONNECT = b"CONNECT\naccept-version:1.1,1.2\nhost:x\nheart-beat:%s\n\n\0"
 
@@ -219,6 +219,17 @@ def test_subscriptions_that_are_none(headers: bytes) -> None:
     session.receive(b"SUBSCRIBE\nid:taken\ndestination:/topic/job/j\n\n\0")
     assert session.receive(b"SUBSCRIBE\n%b\n\n\0" % headers) == []
     assert [frame.command for frame in said(session)] == ["ERROR"]
+    assert session.is_over
+
+
+def test_one_destination_is_not_sent_a_hundred_times() -> None:
+    """I10."""
+    session = connected()
+    frames = [b"SUBSCRIBE\nid:%d\ndestination:/topic/upload/u\n\n\0" % number for number in range(MOST_SAME + 1)]
+    assert len(session.receive(b"".join(frames[:-1]))) == MOST_SAME
+    session.receive(b"UNSUBSCRIBE\nid:0\n\n\0SUBSCRIBE\nid:other\ndestination:/topic/upload/v\n\n\0")
+    assert not session.is_over
+    session.receive(frames[0] + frames[-1])
     assert session.is_over
 
 

@@ -89,6 +89,7 @@ async def test_who_follows_nothing_gives_way(serve: Serve, monkeypatch: pytest.M
     target = upload_id(await server.create(1))
     async with websocket(server.port, f"?upload={target}") as follower, websocket(server.port) as idle:
         assert (await receive(follower))["type"] == "live"
+        assert "tuspy_streams 2.0" in (await server.request("GET", "/metrics")).text
         with pytest.raises(InvalidStatus):
             await websocket(server.port, f"?upload={target}").__aenter__()
         monkeypatch.setattr(realtime_module, "IDLE_SECONDS", 0.0)

@@ -98,9 +98,11 @@ def _check(creation: Creation) -> None:
         raise ValueError(f"a tenant has 1 to {MOST_NAME_CHARS} characters")
     if isinstance(creation.types, str):
         raise TypeError("types is a tuple of media types")
-    # PostgreSQL keeps no NUL in a text; JSON has neither NaN nor sets.
-    if "\\u0000" in json.dumps(dict(creation.trusted_metadata), allow_nan=False) or "\0" in (creation.tenant or ""):
+    # PostgreSQL keeps neither NUL nor a lone surrogate in a text; JSON has neither NaN nor sets.
+    facts = json.dumps(dict(creation.trusted_metadata), allow_nan=False, ensure_ascii=False)
+    if "\\u0000" in facts or "\0" in (creation.tenant or ""):
         raise ValueError("texts must not hold NUL")
+    (facts + (creation.tenant or "")).encode()
 
 
 def _declared_type(metadata: Mapping[str, str]) -> str:

@@ -41,6 +41,7 @@ class Metrics:
         self._expired = Counter("tuspy_swept_expired_uploads", "Uploads that sweeps expired.", registry=registry)
         self._cleaned = Counter("tuspy_swept_cleaned_uploads", "Ended uploads whose bytes went.", registry=registry)
         self._purged = Counter("tuspy_swept_purged_rows", "Rows that sweeps deleted.", registry=registry)
+        self._streams = Gauge("tuspy_streams", "Streams of events that are open.", registry=registry)
         self._pool = Gauge("tuspy_pool_used_bytes", "Memory that bodies on their way take.", registry=registry)
 
     def received(self, count: int) -> None:
@@ -73,9 +74,10 @@ class Metrics:
             requests = self._requests_of[method, status] = self._requests.labels(method, str(status))
         requests.observe(duration_seconds)
 
-    def render(self, uploads: Mapping[UploadStatus, int], pool_used_bytes: int) -> bytes:
+    def render(self, uploads: Mapping[UploadStatus, int], pool_used_bytes: int, streams: int) -> bytes:
         """The text that Prometheus reads."""
         for status in UploadStatus:
             self._uploads.labels(status.value).set(uploads.get(status, 0))
         self._pool.set(pool_used_bytes)
+        self._streams.set(streams)
         return generate_latest(self._registry)

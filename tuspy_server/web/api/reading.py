@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from starlette.types import Scope
 
 from tuspy_server.ports import BodySource
-from tuspy_server.protocol.errors import BodyStalled, BodyTooLarge, InvalidParameter, NotJson, Overloaded
+from tuspy_server.protocol.errors import (
+    BodyStalled,
+    BodyTooLarge,
+    InvalidParameter,
+    InvalidRequest,
+    NotJson,
+    Overloaded,
+)
 from tuspy_server.protocol.fields import RequestHead
 from tuspy_server.web.api.models import Asked
 from tuspy_server.web.api.problems import invalid_body
@@ -28,6 +35,11 @@ FILE_BYTES: Final = 256
 HELD_BYTES: Final = 32 << 20
 """Of all bodies that are being read at once, in this process (I10). One of no more than `BASE_BYTES` is not refused for
 what others hold: of those there are as many as connections."""
+
+LEAST_OBJECTS: Final = 40_000
+OBJECTS_EACH_FILE: Final = 8
+"""Braces and brackets that a body may have, those in its texts among them: a million of empty objects, which a body has
+room for, would take a third of a second to be decoded, and nobody else is served meanwhile (fault R08)."""
 
 LEAST_BYTES_PER_SECOND: Final = 16 << 10
 """Of a larger one: what is held must come to an end."""
@@ -43,6 +55,7 @@ class BodyReader:
     def __init__(self, *, most_files: int, idle_seconds: float) -> None:
         """`most_files` of one job: what its body may take. `idle_seconds`: see the setting `body_idle_seconds`."""
         self.most_bytes = BASE_BYTES + FILE_BYTES * most_files
+        self._most_objects = max(LEAST_OBJECTS, OBJECTS_EACH_FILE * most_files)
         self._idle_seconds = idle_seconds
         self._held_bytes = 0
 
@@ -52,7 +65,8 @@ class BodyReader:
         """The body by this model, and its bytes.
 
         Raises:
-            NotJson: 415. BodyTooLarge: 413. BodyStalled, Overloaded: 503. InvalidJson: 400. InvalidBody: 422.
+            NotJson: 415. BodyTooLarge: 413. BodyStalled, Overloaded: 503. InvalidJson: 400. InvalidBody,
+            InvalidRequest: 422.
         """
         if head.media_type() != "application/json":
             raise NotJson
@@ -78,6 +92,8 @@ class BodyReader:
                     raise BodyStalled
         finally:
             self._held_bytes -= len(content)
+        if content.count(b"{") + content.count(b"[") > self._most_objects:
+            raise InvalidRequest(f"the body has more than {self._most_objects} objects and arrays")
         try:
             return model.model_validate_json(content), bytes(content)
         except ValidationError as error:

@@ -17,6 +17,9 @@ from tuspy_server.web.stomp.frames import BadFrame, Parser, StompFrame, encode
 
 VERSION: Final = "1.2"
 MOST_HEARTBEAT_MILLISECONDS: Final = 1 << 31
+MOST_SAME: Final = 8
+"""Subscriptions of one connection to one destination: each is sent all of it."""
+
 HEARTBEAT: Final = b"\n"
 
 _TOPIC: Final = re.compile(r"/topic/(?:(job|upload)/([A-Za-z0-9_-]{1,64})|(events))")
@@ -141,6 +144,8 @@ class StompSession:
         match = _TOPIC.fullmatch(destination)
         if match is None:
             raise BadFrame("destinations are /topic/job/{id}, /topic/upload/{id} and /topic/events")
+        if sum(followed.destination == destination for followed in self._subscribed.values()) >= MOST_SAME:
+            raise BadFrame(f"a destination may be subscribed to {MOST_SAME} times at once")
         asked = {name: frame.headers[name] for name in ("type", "after") if name in frame.headers}
         if match[1] is not None:
             asked[match[1]] = match[2]
