@@ -195,9 +195,9 @@ class Site:
             await node.blobs.close()
             assert node.pool.used_bytes == 0, "a page was lost"
 
-    async def create(self, length: int | None, metadata: str | None = None) -> Upload:
+    async def create(self, length: int | None, metadata: str | None = None, *, key: str | None = None) -> Upload:
         upload_id = new_id()
-        place = self.node.blobs.place(upload_id, length)
+        place = self.node.blobs.place(upload_id, length, key=key)
         new = NewUpload(
             id=upload_id,
             upload_length=length,

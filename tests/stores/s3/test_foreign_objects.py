@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.stores.s3.harness import Site
+from tests.stores.s3.harness import PART_BYTES, Site
 from tests.support.memory_bucket import MemoryBucket
-from tuspy_server.protocol.errors import BytesMissing
+from tuspy_server.protocol.errors import BytesMissing, TryLater
 from tuspy_server.stores.s3.buckets import Buckets
 from tuspy_server.stores.s3.crc import crc32c_of
 from tuspy_server.stores.s3.keys import Keys
@@ -39,6 +39,34 @@ async def test_an_object_without_our_mark_is_not_replaced(site: Site, bucket: Me
     with pytest.raises(BytesMissing):
         await site.append(upload.id, b"01234")
     assert bucket.objects[key].content == b"precious"
+
+
+CONTENT = bytes(PART_BYTES) + b"1"
+
+
+async def test_an_object_that_came_to_a_chosen_key_meanwhile_is_not_overwritten(
+    site: Site, bucket: MemoryBucket
+) -> None:
+    """The key was free when the hook chose it; parts take hours to come, and somebody else knows the key."""
+    upload = await site.create(len(CONTENT), key="reports/2026")
+    assert upload.placement is not None
+    key = upload.placement.key
+    await site.append(upload.id, CONTENT[:-1])
+    await unmarked(bucket, key)
+    with pytest.raises(BytesMissing):
+        await site.append(upload.id, CONTENT[-1:])
+    assert bucket.objects[key].content == b"precious"
+
+
+async def test_our_own_object_at_a_chosen_key_is_known_after_a_lost_answer(site: Site, bucket: MemoryBucket) -> None:
+    """S06 (I7)."""
+    upload = await site.create(len(CONTENT), key="reports/2026")
+    bucket.lost("CompleteMultipartUpload")
+    bucket.refuse("HeadObject", matches=lambda _: bool(bucket.objects))
+    with pytest.raises(TryLater):
+        await site.append(upload.id, CONTENT)
+    await site.reassemble(upload.id)
+    assert await site.read(upload.id) == CONTENT
 
 
 class Other(MemoryBucket):

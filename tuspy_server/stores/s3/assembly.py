@@ -43,8 +43,11 @@ class Assembler:
         *,
         copies_parts: bool = True,
         keeps_metadata: bool = True,
+        key_is_chosen: bool = False,
     ) -> None:
-        """`copies_parts`: False where UploadPartCopy must not even be tried, as it spoils the part's number."""
+        """`copies_parts`: False where UploadPartCopy must not even be tried, as it spoils the part's number;
+        `key_is_chosen`: by a hook, so that others may put something there, too."""
+        self._key_is_chosen = key_is_chosen
         self._copies_parts = copies_parts
         self._keeps_metadata = keeps_metadata
         if upload.upload_length is None:
@@ -64,7 +67,7 @@ class Assembler:
         """Returns the object's ETag. Done already is success.
 
         Raises:
-            BytesMissing: neither the parts nor the object are there.
+            BytesMissing: neither the parts nor the object are there, or somebody else's object is.
             StorageFault: a later try may succeed.
             S3Error: the store does not answer, or refuses.
         """
@@ -104,8 +107,18 @@ class Assembler:
         raise StorageFault
 
     async def _complete(self, parts: Sequence[StoredPart]) -> str:
+        if self._key_is_chosen:
+            await self._refuse_foreign()
         named = [CompletedPart(part_number=part.part_number, etag=part.etag, crc32c=part.crc32c) for part in parts]
         return await self._bucket.complete_multipart(self._key, self._multipart(), named)
+
+    async def _refuse_foreign(self) -> None:
+        """What has come to the key since the upload was made stays. Complete itself carries no condition: to two of
+        them at once, which are nothing unusual, AWS answers 409, and wants every part sent again."""
+        facts = await self._bucket.head_object(self._key)
+        if facts is not None and marker_of(facts, self._upload.id, keeps_metadata=self._keeps_metadata) is None:
+            log.error("s3.object.foreign", upload_id=self._upload.id, key=self._key)
+            raise BytesMissing
 
     def _multipart(self) -> str:
         if self._multipart_id is None:

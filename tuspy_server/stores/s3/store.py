@@ -219,6 +219,7 @@ class S3BlobStore:
                 assembly,
                 copies_parts=self._copies_parts,
                 keeps_metadata=self._shared.puts_single,
+                key_is_chosen=not (_OWN_ID.fullmatch(upload.id) and upload.id in placement.key),
             ).run()
         except S3Error as error:
             raise translate(error) from error
