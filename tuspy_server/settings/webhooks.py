@@ -134,7 +134,9 @@ def check_reach(url: str, *, allow_private: bool) -> None:
         return
     parts = urlsplit(url)
     if parts.scheme != "https":
-        raise ValueError("must be https, unless allow_private (--webhook-allow-private) says that it is one of your own network")
+        raise ValueError(
+            "must be https, unless allow_private (--webhook-allow-private) says that it is one of your own network"
+        )
     if not is_public_host(parts.hostname or ""):
         raise ValueError("must have a public address, unless allow_private (--webhook-allow-private) is set")
 
