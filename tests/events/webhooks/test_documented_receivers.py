@@ -1,4 +1,4 @@
-"""The receivers of docs/how-to/webhooks.md, as they stand there, behind a real server."""
+"""The receiver of docs/how-to/webhooks.md, as it stands there, behind a real server."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ import pytest
 import uvicorn
 
 from tests.events.webhooks.making import EVENT, NEW, OLD, endpoint
-from tests.events.webhooks.test_http_gate import PROPOSAL
 from tests.uploads.rig import until
 from trial.processes import free_port
 from tuspy_server.events.recipients import DeliveryFailed
-from tuspy_server.events.webhooks.gate import gate_over_http
 from tuspy_server.events.webhooks.sender import Sender
-from tuspy_server.protocol.errors import Refused
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "webhooks.md"
-EVENTS, QUESTIONS = re.findall(r"^```py\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+(EVENTS,) = re.findall(r"^```py\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
 @asynccontextmanager
@@ -56,16 +53,3 @@ async def test_the_receiver_of_events(monkeypatch: pytest.MonkeyPatch, capsys: p
             await sender.close()
     assert names["seen"] == {event.id}
     assert capsys.readouterr().out.count("cat.png 5") == 1
-
-
-async def test_the_receiver_of_questions() -> None:
-    async with running(QUESTIONS) as (origin, _):
-        gate = gate_over_http(
-            f"{origin}/ask", ["pre-create"], deadline_seconds=10, secret=None, local_path=lambda _: None
-        )
-        with pytest.raises(Refused, match="sign in first") as caught:
-            await gate.pre_create(PROPOSAL)
-        assert caught.value.status == 401
-        known = replace(PROPOSAL, request=replace(PROPOSAL.request, headers={"x-user": "ada"}))
-        assert (await gate.pre_create(known)).trusted_metadata == {"checked": "yes"}
-        await gate.close()

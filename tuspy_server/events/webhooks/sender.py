@@ -120,7 +120,7 @@ class Sender:
 
 
 def compact_json(message: Mapping[str, Any]) -> str:
-    """One line of ASCII, as it is signed and sent: metadata may hold what is no valid UTF-8."""
+    """One line of ASCII, as it is signed and sent: no receiver has to guess its encoding."""
     return json.dumps(message, separators=(",", ":"))
 
 
