@@ -257,6 +257,8 @@ async def test_a_look_beside_a_running_server_changes_nothing(rig: SqliteRig) ->
     row = await rig.uploads.get(upload.id)
     assert row is not None
     assert row.status is UploadStatus.UPLOADING
+    files = list(rig.path.parent.glob(f"{rig.path.name}*"))
+    assert {file.name: oct(file.stat().st_mode & 0o077) for file in files} == {file.name: "0o0" for file in files}
 
 
 PROGRAM = """

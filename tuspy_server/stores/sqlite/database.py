@@ -7,6 +7,7 @@ one of them fails, all are undone and run again, each in a savepoint of its own:
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -108,6 +109,10 @@ class Database:
             raise translate(error) from error
 
     def _connect(self) -> sqlite3.Connection:
+        # Names and metadata of files are as private as files; -wal and -shm get the mode of the database. Never opened
+        # where it is there: to close any descriptor of it would drop the locks of all connections of this process.
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         # isolation_level=None: transactions begin and end where this module says so.
         connection = sqlite3.connect(
             self._path, isolation_level=None, cached_statements=256, factory=PositionalConnection
