@@ -12,7 +12,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 _HEADER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n").fullmatch
 UNSAFE: Final = "a response header would break the response"
 
-_STREAM: Final = b"content-type: text/event-stream"
+_STREAM: Final = b"text/event-stream"
 _BODYLESS: Final = (204, 304)
 _FRAMING: Final = frozenset({b"content-length", b"connection", b"keep-alive", b"transfer-encoding"})
 """Of the application's, its length and `Connection: close` are heeded: the rest is this connection's own matter."""
@@ -54,6 +54,7 @@ class Response:
             RuntimeError: a header that would break it. ValueError: a `Content-Length` that is no number.
         """
         lines = [STATUS_LINES[status], *header_lines(default_headers)]
+        is_stream = False
         for name, value in headers:
             if (lowered := name.lower()) in _FRAMING:
                 if lowered == b"content-length":
@@ -62,12 +63,14 @@ class Response:
                     if lowered == b"connection" and b"close" in value.lower():
                         self.keep_alive = False
                     continue
+            elif lowered == b"content-type":
+                is_stream = value.startswith(_STREAM)
             line = b"%b: %b\r\n" % (name, value)
             if not _HEADER(line):
                 raise RuntimeError(UNSAFE)
             lines.append(line)
         # A file of that type has a length, and its download an end that its client waits for.
-        self.is_stream = self._left is None and any(line.startswith(_STREAM) for line in lines)
+        self.is_stream = is_stream and self._left is None
         self._has_body = self._method != "HEAD" and status not in _BODYLESS
         if self._has_body and self._left is None:
             # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.

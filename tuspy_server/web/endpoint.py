@@ -97,25 +97,24 @@ class UploadsEndpoint:
         self._metrics.request_began()
         request_id, origin = identify(scope)
         status = 500
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                answer = await self._answer(scope, receive)
-                common = (
-                    _TUS_RESUMABLE,
-                    (b"x-request-id", request_id.encode()),
-                    *self._cors.raw_headers(origin, preflight=scope["method"] == "OPTIONS"),
-                )
-                status = answer.status
-                await answer.send(send, receive, common)
-            except ClientDisconnected:
-                status = CLIENT_LEFT
-            finally:
-                duration_seconds = time.perf_counter() - started
-                method = scope["method"] if scope["method"] in ALL_METHODS else "other"
-                self._metrics.request_ended(method, status, duration_seconds)
-                log.info(
-                    "request.finished", method=method, status=status, duration_ms=round(duration_seconds * 1000, 1)
-                )
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            answer = await self._answer(scope, receive)
+            common = (
+                _TUS_RESUMABLE,
+                (b"x-request-id", request_id.encode()),
+                *self._cors.raw_headers(origin, preflight=scope["method"] == "OPTIONS"),
+            )
+            status = answer.status
+            await answer.send(send, receive, common)
+        except ClientDisconnected:
+            status = CLIENT_LEFT
+        finally:
+            duration_seconds = time.perf_counter() - started
+            method = scope["method"] if scope["method"] in ALL_METHODS else "other"
+            self._metrics.request_ended(method, status, duration_seconds)
+            log.info("request.finished", method=method, status=status, duration_ms=round(duration_seconds * 1000, 1))
+            structlog.contextvars.reset_contextvars(**bound)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         method = scope["method"]
