@@ -71,7 +71,13 @@ class Response:
             lines.append(line)
         # A file of that type has a length, and its download an end that its client waits for.
         self.is_stream = is_stream and self._left is None
+        lines += self._framing(status)
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _framing(self, status: int) -> list[bytes]:
         self._has_body = self._method != "HEAD" and status not in _BODYLESS
+        lines = []
         if self._has_body and self._left is None:
             # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
             self._chunked = self.framed = self._http_version == "1.1"
@@ -83,8 +89,7 @@ class Response:
             lines.append(b"connection: close\r\n")
         elif self._http_version == "1.0":
             lines.append(b"connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+        return lines
 
     def body(self, data: bytes, *, more_body: bool) -> bytes:
         """What is sent for the next piece of the body; nothing where the response has none.
