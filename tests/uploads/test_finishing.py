@@ -16,6 +16,7 @@ from tests.uploads.gated_bucket import BucketFault
 from tests.uploads.gates import Gate, Trap, When
 from tests.uploads.node import Node
 from tests.uploads.stepping import SteppedLoop
+from tuspy_server.access import RequestContext
 from tuspy_server.model import EventType, Upload, UploadStatus
 from tuspy_server.protocol.core import Patch
 from tuspy_server.protocol.creation import Create
@@ -30,6 +31,7 @@ from tuspy_server.protocol.errors import (
 from tuspy_server.uploads.finishing import MOST_TRIES
 
 WHOLE = b"0123456789ab"
+REQUEST = RequestContext(method="PATCH", path="/files/u", headers={"authorization": "Bearer x"})
 
 
 class Stage:
@@ -69,7 +71,7 @@ class Stage:
     def patch(self, node: Node, upload: Upload, offset: int, content: bytes) -> asyncio.Task[Upload]:
         body = ScriptedBody.whole(content)
         patch = Patch(upload_offset=offset, body_bytes=len(content), declared_length=None, checksum=None)
-        return self.begin(node, lambda: node.uploads.append(upload.id, patch, body), body)
+        return self.begin(node, lambda: node.uploads.append(upload.id, patch, body, request=REQUEST), body)
 
     def head(self, node: Node, upload: Upload) -> asyncio.Task[Upload]:
         return self.begin(node, lambda: node.uploads.look(upload.id))

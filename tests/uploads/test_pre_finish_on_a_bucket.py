@@ -8,7 +8,7 @@ import pytest
 
 from tests.uploads.asked import Asked
 from tests.uploads.node import IDLE_SECONDS
-from tests.uploads.test_finishing import WHOLE, Stage
+from tests.uploads.test_finishing import REQUEST, WHOLE, Stage
 from tuspy_server.model import EventType, UploadStatus
 from tuspy_server.protocol.errors import HookFailed, Refused, StoreUnavailable, TusError, UploadGone
 
@@ -42,6 +42,7 @@ def test_it_sees_the_object_in_its_place(stage: Stage, asked: Asked, content: by
     assert stored.upload.placement is not None
     assert stored.upload.placement.etag is not None
     assert stored.upload.upload_length == len(content)
+    assert stored.request is REQUEST
 
 
 @pytest.mark.parametrize("content", [WHOLE, SINGLE])

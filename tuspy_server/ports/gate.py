@@ -63,11 +63,14 @@ class StoredUpload:
         upload: its length is known; its status is not finished.
         read: `read(start, stop)` gives bytes of it, in blocks.
         path: of the local file, where there is one; to be read, never to be changed.
+        request: that has brought the last bytes; None where nobody waits for it any more: after a crash, or on another
+            node.
     """
 
     upload: Upload
     read: Callable[[int, int], AsyncGenerator[bytes, None]]
     path: Path | None
+    request: RequestContext | None = None
 
 
 class Gate(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from tuspy_server.access import RequestContext
 from tuspy_server.model import Upload
 from tuspy_server.ports import BlobWriter, BodySource, Claimed
 from tuspy_server.protocol.checksum import Digest
@@ -45,13 +46,16 @@ class RunningAppend:
         source: BodySource,
         means: Means,
         commit_interval_seconds: Callable[[], float] | None = None,
+        request: RequestContext | None = None,
     ) -> None:
-        """`claimed`: the row with this append's `writer` in it; `commit_interval_seconds`: in place of the option."""
+        """`claimed`: the row with this append's `writer` in it; `commit_interval_seconds`: in place of the option;
+        `request`: that brings the body, for `pre_finish`."""
         upload = claimed.upload
         if upload.writer is None:
             raise ValueError("the upload has not been claimed")
         self.upload_id = upload.id
         self.writer = upload.writer
+        self.request = request
         self.received_bytes = 0
         self.ended = asyncio.Event()
         self.unended: RunningAppend | None = None
@@ -73,7 +77,9 @@ class RunningAppend:
             interval_seconds=commit_interval_seconds or (lambda: means.options.commit_interval_seconds),
             stop=self.stop,
         )
-        self._settlement = Settlement(upload.writer, append, source, self._digest, self._commits, means)
+        self._settlement = Settlement(
+            upload.writer, append, source, self._digest, self._commits, means=means, request=request
+        )
 
     def stop(self, reason: TusError) -> None:
         """Read no more; commit what came, unless `reason` says that another writer has the upload, or that it is

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from tuspy_server.access import Grant
+from tuspy_server.access import Grant, RequestContext
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.ports import BodySource, Claim, Claimed, Cleanup, Wakeup
 from tuspy_server.protocol.core import Acknowledge, Patch, decide_patch
@@ -47,7 +47,9 @@ class Appending:
         self._tasks = tasks
         self._finish_wait_seconds = finish_wait_seconds
 
-    async def append(self, upload_id: str, patch: Patch, source: BodySource, grant: Grant) -> Upload:
+    async def append(
+        self, upload_id: str, patch: Patch, source: BodySource, grant: Grant, request: RequestContext | None
+    ) -> Upload:
         """See `Uploads`."""
         await self._wait_for_hook(upload_id, grant)
         writer = self._bodies.new_writer()
@@ -59,7 +61,7 @@ class Appending:
                     decision = decide_patch(patch, claimed.upload, self._policy)
                     if isinstance(decision, Acknowledge):
                         return decision.upload
-                    registered = self._bodies.register(claimed, decision, source)
+                    registered = self._bodies.register(claimed, decision, source, request)
             if registered is not None:
                 return await self.run(*registered)
             # Out of the turn, or each that comes meanwhile would begin to wait when the one before it gives up.
@@ -133,7 +135,7 @@ class Appending:
         if upload.status is UploadStatus.FINISHED and running.leaves_pieces:
             self._tasks.start(self._finishing.clean(upload.id))
         if upload.status is UploadStatus.COMPLETING:
-            self._finishing.begin(upload)
+            self._finishing.begin(upload, running.request)
             await self._finishing.wait(upload.id, self._finish_wait_seconds)
             upload = await self._means.find(upload.id)
             if upload.status is UploadStatus.COMPLETING:

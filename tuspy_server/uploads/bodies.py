@@ -8,6 +8,7 @@ from collections.abc import Set
 from typing import Final
 from weakref import WeakValueDictionary
 
+from tuspy_server.access import RequestContext
 from tuspy_server.model import Upload
 from tuspy_server.ports import BodySource, Claimed
 from tuspy_server.protocol.core import Append
@@ -65,7 +66,7 @@ class Bodies:
         return self._turns.setdefault(upload_id, asyncio.Lock())
 
     def register(
-        self, claimed: Claimed, append: Append, source: BodySource
+        self, claimed: Claimed, append: Append, source: BodySource, request: RequestContext | None
     ) -> tuple[RunningAppend, RunningAppend | None]:
         """The new writer, and the one before it: in the order of the claims."""
         running = RunningAppend(
@@ -74,6 +75,7 @@ class Bodies:
             source,
             means=self._means,
             commit_interval_seconds=self._commit_interval_seconds,
+            request=request,
         )
         predecessor = self._running.get(running.upload_id)
         self._running[running.upload_id] = running

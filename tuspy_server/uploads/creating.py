@@ -60,7 +60,7 @@ class Creating:
                 if writer is None:
                     return upload
                 append = create.append_of(new.most_bytes)
-                registered = self._bodies.register(Claimed(upload=upload), append, source)
+                registered = self._bodies.register(Claimed(upload=upload), append, source, request)
             return await self._appending.run(*registered)
         except Exception as error:  # whatever it was, the upload that nobody knows of must not stay
             if upload is None:

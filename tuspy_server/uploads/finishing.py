@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from tuspy_server.access import RequestContext
 from tuspy_server.model import EventType, Upload, UploadStatus
 from tuspy_server.ports import Commit, Ending, Stored, Wakeup
 from tuspy_server.protocol.errors import BytesMissing, Refused, TryLater, TusError
@@ -44,11 +45,13 @@ class _Run:
     Attributes:
         task: ends with whether it was this process that brought the upload to its end; with `Refused` where
             `pre_finish` has refused it.
+        request: that has brought the last bytes; None where the upload was taken over.
     """
 
     task: asyncio.Task[bool]
 
-    def __init__(self) -> None:
+    def __init__(self, request: RequestContext | None) -> None:
+        self.request = request
         self._since = asyncio.get_running_loop().time()
         self._again = asyncio.Event()
         self._troubled: asyncio.Future[TusError] = asyncio.get_running_loop().create_future()
@@ -115,12 +118,12 @@ class Finishing:
         self._running: dict[str, _Run] = {}
         self._draining = asyncio.Event()
 
-    def begin(self, upload: Upload) -> None:
-        """Put together a `completing` upload whose `writer` is this process's."""
+    def begin(self, upload: Upload, request: RequestContext | None = None) -> None:
+        """Put together a `completing` upload whose `writer` is this process's; `request`: see `_Run`."""
         if upload.writer is None:
             raise ValueError("the upload has no finisher")
         self.writers.add(upload.writer)
-        run = _Run()
+        run = _Run(request)
         run.task = self._tasks.start(self._put_together(upload, upload.writer, run))
         self._running[upload.id] = run
         run.task.add_done_callback(lambda _: self._ended(upload.id, run))
@@ -192,7 +195,7 @@ class Finishing:
         """Whether the upload has come to its end; False where another node has taken it over, None where it is to be
         tried again. Raises Refused where that was its end."""
         try:
-            finished = await self._finish(upload, writer)
+            finished = await self._finish(upload, writer, run.request)
         except Refused as refused:
             ended = await self._fail(upload, writer, str(refused))
             if ended:
@@ -224,7 +227,7 @@ class Finishing:
                 return await self._fail(upload, writer, type(error).__name__)
         return None
 
-    async def _finish(self, upload: Upload, writer: str) -> Upload | None:
+    async def _finish(self, upload: Upload, writer: str, request: RequestContext | None) -> Upload | None:
         length = upload.upload_length
         if length is None:
             raise AssertionError("complete stores the length")
@@ -234,7 +237,7 @@ class Finishing:
         crc32c = await crc32c_of_whole(assembly, part_bytes, length)
         stored = Stored(upload_offset=length, etag=etag, crc32c=crc32c)
         try:
-            await self._means.ask_before_finish(upload, length, stored)
+            await self._means.ask_before_finish(upload, length, stored, request)
         except Refused:
             raise
         except TusError as error:

@@ -143,15 +143,22 @@ class Uploads:
             self.policy.check_length(proposal.upload_length)
         return (await self._planning.plan(proposal)).file
 
-    async def append(self, upload_id: str, patch: Patch, source: BodySource, grant: Grant = EVERYTHING) -> Upload:
-        """Take the body of a PATCH. No byte of it is read before the claim.
+    async def append(
+        self,
+        upload_id: str,
+        patch: Patch,
+        source: BodySource,
+        grant: Grant = EVERYTHING,
+        request: RequestContext | None = None,
+    ) -> Upload:
+        """Take the body of a PATCH. No byte of it is read before the claim. `request`: what `pre_finish` is told of it.
 
         Raises:
             TusError: what the client is to be told; what came before it is committed.
             ClientDisconnected: nobody is left to be told.
         """
         self._refuse_when_draining()
-        return await self._to_the_end(self._appending.append(upload_id, patch, source, grant), source)
+        return await self._to_the_end(self._appending.append(upload_id, patch, source, grant, request), source)
 
     async def finish_empty(self, upload_id: str) -> Upload:
         """Finish an upload of length 0 that nobody will send anything for: one of a job. Quiet where it has ended, or

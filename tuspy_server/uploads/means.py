@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from tuspy_server.access import EVERYTHING, Grant
+from tuspy_server.access import EVERYTHING, Grant, RequestContext
 from tuspy_server.model import Upload
 from tuspy_server.ports import Assemblies, BlobStore, Gate, Lifetime, Stored, StoredUpload, UploadStore
 from tuspy_server.protocol.errors import UploadNotFound
@@ -58,8 +58,10 @@ class Means:
             raise UploadNotFound
         return upload
 
-    async def ask_before_finish(self, upload: Upload, upload_length: int, stored: Stored | None) -> None:
-        """Whether an upload may be finished whose bytes are all `stored`.
+    async def ask_before_finish(
+        self, upload: Upload, upload_length: int, stored: Stored | None, request: RequestContext | None
+    ) -> None:
+        """Whether an upload may be finished whose bytes are all `stored`; `request`: that has brought the last of them.
 
         Raises:
             Refused: with the hook's status; the upload is to fail. TusError: what else the hook says; nothing has
@@ -69,4 +71,5 @@ class Means:
             return
         told = replace(whole(upload, upload_length, stored), upload_offset=upload.upload_offset)
         read = partial(self.blobs.read, told)
-        await self.gate.pre_finish(StoredUpload(upload=told, read=read, path=self.blobs.path(upload.id)))
+        path = self.blobs.path(upload.id)
+        await self.gate.pre_finish(StoredUpload(upload=told, read=read, path=path, request=request))

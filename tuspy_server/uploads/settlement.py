@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import structlog
 
+from tuspy_server.access import RequestContext
 from tuspy_server.model import EventType, Upload, UploadStatus
 from tuspy_server.ports import BlobWriter, BodySource, Ending
 from tuspy_server.protocol.checksum import Digest
@@ -37,8 +38,17 @@ class Settlement:
     """
 
     def __init__(
-        self, writer: str, append: Append, source: BodySource, digest: Digest | None, commits: Commits, means: Means
+        self,
+        writer: str,
+        append: Append,
+        source: BodySource,
+        digest: Digest | None,
+        commits: Commits,
+        *,
+        means: Means,
+        request: RequestContext | None,
     ) -> None:
+        """`request`: that brings the body, for `pre_finish`."""
         self.is_asking = False
         self.failed: Upload | None = None
         self._writer = writer
@@ -47,6 +57,7 @@ class Settlement:
         self._digest = digest
         self._commits = commits
         self._means = means
+        self._request = request
 
     async def settle(self, blob: BlobWriter, failure: Exception | None, received_bytes: int) -> Upload:
         """Bring storage and row to where the body ended, let go of the upload, and raise what ended it early."""
@@ -139,7 +150,7 @@ class Settlement:
             return
         self.is_asking = True
         try:
-            await self._means.ask_before_finish(commits.upload, length, commits.unrecorded)
+            await self._means.ask_before_finish(commits.upload, length, commits.unrecorded, self._request)
         except Refused as refused:
             raise await self._fail("refused", refused) from refused
         except Exception:  # the gate has logged what it was; nothing of it counts against the upload

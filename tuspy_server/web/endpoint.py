@@ -160,7 +160,7 @@ class UploadsEndpoint:
             patch = parse_patch(head, self._policy, delivers_trailers=source.delivers_trailers)
         request = await self._authority.grant(_INTENTS[method], scope, upload_id=upload_id)
         if patch is not None:
-            upload = await self._uploads.append(upload_id, patch, source, request.grant)
+            upload = await self._uploads.append(upload_id, patch, source, request.grant, request)
             return Answer(status=204, headers=patch_headers(upload))
         match method:
             case "HEAD":

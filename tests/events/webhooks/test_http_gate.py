@@ -23,7 +23,11 @@ from tuspy_server.ports import Creation, Proposal, StoredUpload
 from tuspy_server.protocol.errors import HookFailed, Refused
 
 REQUEST = RequestContext(
-    method="POST", path="/files/", headers={"upload-length": "5", "cookie": "session=1"}, client="192.0.2.7"
+    method="POST",
+    path="/files/",
+    headers={"upload-length": "5", "cookie": "session=1"},
+    query={"a": "é", "b": ""},
+    client="192.0.2.7",
 )
 PROPOSAL = Proposal(
     request=REQUEST, upload_length=5, upload_metadata="filename eA==", metadata={"filename": "x"}, job_id=None
@@ -56,7 +60,7 @@ async def _read(start: int, stop: int) -> AsyncIterator[bytes]:
     yield b"bytes"[start:stop]
 
 
-STORED = StoredUpload(upload=ROW, read=_read, path=Path("/data/x"))  # type: ignore[arg-type]
+STORED = StoredUpload(upload=ROW, read=_read, path=Path("/data/x"), request=REQUEST)  # type: ignore[arg-type]
 
 
 def reply(**fields: Any) -> Any:
@@ -72,7 +76,7 @@ async def test_the_question_before_a_creation(make_receiver: MakeReceiver, gates
     assert call.json["Type"] == "pre-create"
     assert call.json["Event"]["HTTPRequest"] == {
         "Method": "POST",
-        "URI": "/files/",
+        "URI": "/files/?a=%C3%A9&b=",
         "RemoteAddr": "192.0.2.7",
         "Header": {"Upload-Length": ["5"], "Cookie": ["session=1"]},
     }
@@ -87,6 +91,7 @@ async def test_the_questions_about_an_upload(make_receiver: MakeReceiver, gates:
     await gate.pre_finish(STORED)
     await gate.pre_terminate(ROW, REQUEST)
     assert [call.json["Type"] for call in receiver.calls] == ["pre-finish", "pre-terminate"]
+    assert {call.json["Event"]["HTTPRequest"]["RemoteAddr"] for call in receiver.calls} == {"192.0.2.7"}
     for call in receiver.calls:
         upload = call.json["Event"]["Upload"]
         assert (upload["ID"], upload["Offset"], upload["Size"]) == (UPLOAD, 5, 5)

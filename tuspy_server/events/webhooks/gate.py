@@ -115,7 +115,9 @@ class HttpGate:
         if HookKind.PRE_FINISH not in self._kinds:
             return
         local_path = None if stored.path is None else str(stored.path)
-        reply = await self._ask(HookKind.PRE_FINISH, upload_body("pre-finish", stored.upload, None, local_path))
+        reply = await self._ask(
+            HookKind.PRE_FINISH, upload_body("pre-finish", stored.upload, stored.request, local_path)
+        )
         if reply.reject_upload:
             raise _refusal(reply)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from tuspy_server.access import RequestContext
 from tuspy_server.model import Event, EventType, Upload
@@ -103,7 +104,7 @@ def _request(request: RequestContext | None) -> dict[str, Any]:
         return {"Method": "", "URI": "", "RemoteAddr": "", "Header": {}}
     return {
         "Method": request.method,
-        "URI": request.path,
+        "URI": f"{request.path}?{urlencode(request.query)}" if request.query else request.path,
         "RemoteAddr": request.client or "",
         "Header": {_canonical(name): [value] for name, value in request.headers.items()},
     }
