@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Literal
 
 import pytest
 
@@ -156,6 +157,37 @@ async def test_a_paused_nodes_call_lands_late(faulty: Site, strict_s3: StrictS3,
         assert await finishing is None, "its commit matches no row"
     paused.writer.close()
     await go_on(faulty, upload.id, content)
+
+
+@pytest.mark.parametrize(
+    ("replaces", "same", "keeps_checksums"),
+    [("by_same", True, True), ("never", True, True), ("never", True, False), ("by_same", False, True)],
+)
+async def test_a_store_that_replaces_no_part(
+    faulty: Site, strict_s3: StrictS3, replaces: Literal["by_same", "never"], *, same: bool, keeps_checksums: bool
+) -> None:
+    """Faults S22, K05: a fenced writer's part has landed at a number. The same bytes are no trouble (I2). With
+    others the upload cannot be put together any more: it fails at once, and is not tried again for ever (I12)."""
+    strict_s3.rules.replaces_parts = replaces
+    strict_s3.rules.keeps_checksums = keeps_checksums
+    upload = await faulty.create(len(CONTENT))
+    await faulty.append(upload.id, CONTENT[:PART])
+    hold = strict_s3.hold("UploadPart")
+    paused = await faulty.patch(upload.id, node=faulty.add_node())
+    await paused.put(CONTENT[PART:] if same else bytes(PART + 1000))
+    await hold.reached()
+    writing = await faulty.patch(upload.id)
+    hold.release()
+    assert await hold.done() == 200
+    await writing.put(CONTENT[PART:])
+    if same:
+        assert await writing.finish()
+    else:
+        with pytest.raises(BytesMissing):
+            await writing.finish()
+    paused.writer.close()
+    if same:
+        await go_on(faulty, upload.id)
 
 
 async def test_a_flipped_byte_on_the_way_back_is_found(faulty: Site, strict_s3: StrictS3) -> None:

@@ -160,6 +160,10 @@ class Multiparts:
             part.path.unlink()
             raise no_such_upload()
         former = upload.parts.get(number)
+        kind = self._rules.replaces_parts
+        if former is not None and (kind == "never" or (kind == "by_same" and former.etag != part.etag)):
+            part.path.unlink()
+            raise S3Error(501, "NotImplemented", "the layer does not replace parts")
         upload.parts[number] = part
         if former is not None:
             former.path.unlink()

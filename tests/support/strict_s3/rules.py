@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 MEBIBYTE: Final = 1 << 20
 
@@ -48,6 +48,9 @@ class Rules:
 
     refuses_part_copies: bool = False
     """UploadPartCopy is not implemented."""
+
+    replaces_parts: Literal["by_any", "by_same", "never"] = "by_any"
+    """Whether a part's number takes bytes once more: rclone takes the same ones alone (S22)."""
 
     abort_spares_parts_in_flight: bool = True
     """A part under way at Abort is stored when it lands, and needs another Abort (S08)."""

@@ -21,7 +21,7 @@ from tuspy_server.stores.s3.bucket import Bucket
 from tuspy_server.stores.s3.errors import InvalidPart, NoSuchKey, NoSuchUpload, NotSupported, S3Error
 from tuspy_server.stores.s3.headers import Marker, headers_of, marker_of
 from tuspy_server.stores.s3.part_plan import part_count, part_range
-from tuspy_server.stores.s3.pieces import chain, checksum_of, read_range
+from tuspy_server.stores.s3.pieces import chain, checksum_of, md5_of, read_range
 from tuspy_server.stores.s3.values import CompletedPart, ListedPart
 
 _COMPLETES: Final = 3
@@ -174,12 +174,28 @@ class Assembler:
         try:
             views = await read_range(self._bucket, pieces, start, stop, pages)
             crc32c = await checksum_of(views)
-            etag = await self._bucket.upload_part(self._key, self._multipart(), number, views, crc32c=crc32c)
+            etag = await self._put_part(number, views, crc32c)
         finally:
             for page in pages:
                 self._pool.give_back(page)
         kept = crc32c if self._bucket.sends_crc32c else None
         return StoredPart(part_number=number, part_bytes=stop - start, etag=etag, crc32c=kept)
+
+    async def _put_part(self, number: int, views: Sequence[memoryview], crc32c: int) -> str:
+        """Some stores replace no part (fault S22). There the same bytes will do; but where a fenced writer's late call
+        has put others, nothing can mend it: a later try would be refused, too."""
+        try:
+            return await self._bucket.upload_part(self._key, self._multipart(), number, views, crc32c=crc32c)
+        except NotSupported:
+            listed = {part.part_number: part for part in await self._bucket.list_parts(self._key, self._multipart())}
+            there = listed.get(number)
+            if there is None:
+                raise
+            is_same = there.crc32c == crc32c if there.crc32c is not None else there.etag == await md5_of(views)
+            if not is_same:
+                log.error("s3.part.taken", upload_id=self._upload.id, part_number=number)
+                raise BytesMissing from None
+            return there.etag
 
     async def _mended(self, parts: dict[int, StoredPart], *, is_final: bool) -> dict[int, StoredPart]:
         """What Complete did not find as it was named: the same bytes under another ETag are taken as they are; other

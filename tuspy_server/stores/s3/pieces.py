@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,6 +31,18 @@ async def checksum_of(views: Sequence[memoryview]) -> int:
     if sum(map(len, views)) <= _INLINE_BYTES:
         return crc32c_of(views)
     return await asyncio.to_thread(crc32c_of, views)
+
+
+async def md5_of(views: Sequence[memoryview]) -> str:
+    """As most stores make it the ETag of a part; in a thread."""
+
+    def digested() -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        for view in views:
+            digest.update(view)
+        return digest.hexdigest()
+
+    return await asyncio.to_thread(digested)
 
 
 def merged_from(fill: Fill, memory_start: int) -> tuple[int, int]:
