@@ -12,6 +12,9 @@ AT_ONCE = $(if $(filter-out 1,$(JOBS)),--numprocesses $(JOBS) --dist worksteal)
 NODE_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/*/package.json tests/*/*/package.json))
 NODE_STAMPS := $(NODE_FOLDERS:%=.make/%)
 
+# Tests start programs of ours by the hundred; none of them need compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve serve-s3 test test-long test-all soak bench lint format lock clean FORCE

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm
 from trial.processes import free_port
 from tuspy_server.version import VERSION
 
@@ -42,7 +43,7 @@ class Server:
 @contextmanager
 def _process(command: Sequence[str | Path], port: int, folder: Path) -> Iterator[None]:
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=log, stderr=log)
+        process = warm.launch([str(word) for word in command], cwd=ROOT, env=os.environ, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:

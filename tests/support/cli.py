@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.support import warm
 from tests.support.process import CLI
 
 RUN_SECONDS: Final = 60.0
@@ -38,14 +39,17 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run(folder: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> Result:
     """Run `tuspy-server` in `folder` to its end."""
-    done = subprocess.run(
-        [*CLI, *arguments],
-        cwd=folder,
-        env=environment(**(variables or {})),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout, done.stderr)
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        given = environment(**(variables or {}))
+        start = warm.launch_cold if "--workers" in arguments else warm.launch
+        process = start([*CLI, *arguments], cwd=folder, env=given, stdout=stdout, stderr=stderr)
+        try:
+            status = process.wait(RUN_SECONDS)
+        finally:
+            process.kill()
+            process.wait(RUN_SECONDS)
+        texts = []
+        for file in (stdout, stderr):
+            file.seek(0)
+            texts.append(file.read().decode())
+    return Result(status, *texts)

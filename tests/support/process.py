@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import psutil
 
+from tests.support import warm
 from trial.processes import free_port
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -57,7 +58,7 @@ class ServerProcess:
         self.log_path = folder / "server.log"
         self.program = tuple(program)
         self.settings = dict(settings or {})
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: warm.Started | None = None
 
     @property
     def origin(self) -> str:
@@ -94,14 +95,10 @@ class ServerProcess:
             raise AssertionError("the server runs already")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.program,
-                cwd=REPOSITORY,
-                env={**self._environment(), **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            # Workers are spawned, which is to begin with the program that there is.
+            start = warm.launch_cold if "workers" in self.settings else warm.launch
+            environment = {**self._environment(), **variables}
+            self._process = start(self.program, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
 
     def wait_ready(self) -> None:
         wait_for(self._is_ready, f"{self.program[-1]} answers /readyz")

@@ -16,6 +16,7 @@ FOLDERS = frozenset(
         "api",
         "bench",
         "clients",
+        "conformance",
         "crash",
         "docs",
         "edge",
