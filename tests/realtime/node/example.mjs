@@ -18,4 +18,6 @@ globalThis.WebSocket = class extends Socket {
     super(new URL(url, origin.replace('http', 'ws')).href, protocols)
   }
 }
+const { fetch } = globalThis
+globalThis.fetch = (url, options) => fetch(new URL(url, origin), options)
 await import(example)
