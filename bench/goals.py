@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 from bench.book import Book, shapes_of
 from bench.results import Results
 from bench.s3_servers import OURS_S3, TUS_NODE_S3, TUSD_S3, TUSD_S3_TUNED
-from bench.servers import OURS, TUS_NODE, TUSD
+from bench.servers import OURS, TUS_NODE
 from bench.shapes import MEBIBYTE, Part, Shape
+from bench.tusd import TUSD
 
 FLAT: Final = 1.25
 """What grows by less than this, while its load grows fifteenfold or more, is called flat."""

@@ -22,7 +22,7 @@ from bench.results import Sample
 from bench.services import Services, services
 from bench.shapes import Shape, Unit
 from bench.site import Server, Site
-from bench.subscribers import Subscriber, subscribe_all
+from bench.subscribers import Subscriber, subscribe_all, wait_all
 from bench.wire import Answer, Broken
 
 NODES: Final = 2
@@ -100,7 +100,7 @@ async def _follow_and_finish(nodes: Sequence[Running], upload_ids: Sequence[str]
     async with asyncio.timeout(LIMIT_SECONDS):
         try:
             await subscribe_all(subscribers)
-            waiting = asyncio.gather(*(subscriber.wait() for subscriber in subscribers))
+            waiting = asyncio.ensure_future(wait_all(subscribers))
             patches = [
                 _patch(nodes[number % NODES].port, upload_id, shape.upload_bytes)
                 for number, upload_id in enumerate(upload_ids)
@@ -108,7 +108,8 @@ async def _follow_and_finish(nodes: Sequence[Running], upload_ids: Sequence[str]
             await asyncio.gather(*patches)
             await waiting
         finally:
-            await asyncio.gather(*(subscriber.close() for subscriber in subscribers))
+            for subscriber in subscribers:
+                subscriber.close()
     return [subscriber.late_ms for subscriber in subscribers if subscriber.late_ms is not None]
 
 

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import json
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from bench.wire import Broken
 
 FINISHED: Final = "upload.finished"
-LINE_BYTES: Final = 1 << 16
+END_OF_HEAD: Final = re.compile(rb"\r\n\r\n")
+EVENT: Final = re.compile(rb"event: upload\.finished\ndata: .*\n")
 CONNECTS_AT_ONCE: Final = 64
 
 
-@dataclass(slots=True)
-class Subscriber:
-    """One connection.
+class Subscriber(asyncio.Protocol):
+    """One connection. What comes is kept with the time of its arrival, and read once all of it is there: a thousand
+    subscribers that parse as they go are late by their own work, and take the processor from the server.
 
     `late_ms`: from the time in the event, which is that of the start of its transaction, to its arrival here; so a
     little more than from the commit.
     """
 
-    port: int
-    upload_id: str
-    late_ms: float | None = None
-    _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = field(default=None, repr=False)
+    def __init__(self, port: int, upload_id: str) -> None:
+        self.late_ms: float | None = None
+        self._port = port
+        self._upload_id = upload_id
+        self._come: list[tuple[float, bytes]] = []
+        self._changed = asyncio.Event()
+        self._transport: asyncio.WriteTransport | None = None
+        self._is_over = False
 
     async def subscribe(self) -> None:
         """Until the server has answered.
@@ -37,38 +41,70 @@ class Subscriber:
         Raises:
             Broken: by something else than a stream.
         """
-        self._streams = await asyncio.open_connection("127.0.0.1", self.port, limit=LINE_BYTES)
-        reader, writer = self._streams
-        target = f"/events?upload={self.upload_id}&type={FINISHED}"
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
+        if self._transport is None:
+            raise RuntimeError("a connection has a transport")
+        target = f"/events?upload={self._upload_id}&type={FINISHED}"
+        self._transport.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode())
+        head = await self._until(END_OF_HEAD)
         if b" 200 " not in head.split(b"\r\n", 1)[0]:
             raise Broken(f"a subscriber was answered {head[:100]!r}")
 
-    async def wait(self) -> None:
-        """For the event."""
-        if self._streams is None:
-            raise RuntimeError("it has not subscribed")
-        reader = self._streams[0]
-        while True:
-            line = await reader.readline()
-            arrived = time.time()
-            if not line:
-                raise Broken("a stream ended before its event")
-            # In a chunked body sizes stand between the lines; they never begin so.
-            if line.startswith(b"data:"):
-                event = json.loads(line[5:])
-                if event["type"] == FINISHED and event["subject"] == self.upload_id:
-                    happened = dt.datetime.fromisoformat(event["time"]).timestamp()
-                    self.late_ms = 1000 * (arrived - happened)
-                    return
+    async def arrival(self) -> None:
+        """Of the event."""
+        await self._until(EVENT)
 
-    async def close(self) -> None:
+    def read(self) -> None:
+        """How late it was.
+
+        Raises:
+            Broken: it is another one.
+        """
+        before = b""
+        for arrived, data in self._come:
+            text = before + data
+            # The time of what has made the line whole.
+            for line in text.split(b"\n")[:-1]:
+                # In a chunked body sizes stand between the lines; they never begin so.
+                if line.startswith(b"data:"):
+                    event = json.loads(line[5:])
+                    if event["type"] == FINISHED and event["subject"] == self._upload_id:
+                        happened = dt.datetime.fromisoformat(event["time"]).timestamp()
+                        self.late_ms = 1000 * (arrived - happened)
+                        return
+            before = text.rpartition(b"\n")[2]
+        raise Broken("an event is not what was asked for")
+
+    def close(self) -> None:
         """Leave."""
-        if self._streams is not None:
-            self._streams[1].close()
-            with contextlib.suppress(OSError):
-                await self._streams[1].wait_closed()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _until(self, mark: re.Pattern[bytes]) -> bytes:
+        while not mark.search(come := b"".join(data for _, data in self._come)):
+            if self._is_over:
+                raise Broken("a stream ended before its event")
+            self._changed.clear()
+            await self._changed.wait()
+        return come
+
+    # --- asyncio.Protocol ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        if not isinstance(transport, asyncio.WriteTransport):
+            raise TypeError("a connection can be written to")
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        self._come.append((time.time(), data))
+        self._changed.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See asyncio."""
+        self._is_over = True
+        self._changed.set()
 
 
 async def subscribe_all(subscribers: Sequence[Subscriber]) -> None:
@@ -80,3 +116,10 @@ async def subscribe_all(subscribers: Sequence[Subscriber]) -> None:
             await subscriber.subscribe()
 
     await asyncio.gather(*(one(subscriber) for subscriber in subscribers))
+
+
+async def wait_all(subscribers: Sequence[Subscriber]) -> None:
+    """For the events of all. Nothing is read while some are still under way: see `Subscriber`."""
+    await asyncio.gather(*(subscriber.arrival() for subscriber in subscribers))
+    for subscriber in subscribers:
+        subscriber.read()

@@ -121,6 +121,11 @@ class Rclone(Gateway):
 
     name = "rclone"
 
+    def __init__(self, folder: Path, *, port: int | None = None, hashes_objects: bool = True) -> None:
+        """`hashes_objects`: False where objects are so large that nobody waits for the MD5 it makes at each GET."""
+        super().__init__(folder, port=port)
+        self._hashes_objects = hashes_objects
+
     def make_bucket(self, name: str) -> Bucket:
         """A folder, which the gateway sees at once."""
         (self.folder / "objects" / name).mkdir(parents=True, exist_ok=True)
@@ -137,6 +142,10 @@ class Rclone(Gateway):
             f"--auth-key={ACCESS_KEY_ID},{SECRET_ACCESS_KEY}",
             f"--cache-dir={self.folder / 'cache'}",
             "--dir-cache-time=10ms",  # with 0 it cleans its cache in a busy loop, and calls wait for seconds
+            # Parts come in any order, as S3 takes them: with these limits it lets one wait for the parts before it.
+            "--multipart-streaming-buffer-limit=0",
+            "--multipart-streaming-buffer-total=0",
+            *(() if self._hashes_objects else ("--etag-hash=",)),
             "--config=",
             objects,
         ]

@@ -37,6 +37,7 @@ class _Wish:
 
     sizes: tuple[int, ...]
     turn: asyncio.Future[list[memoryview]]
+    since: float
 
     @property
     def wanted_bytes(self) -> int:
@@ -46,15 +47,15 @@ class _Wish:
 class PagePool:
     """Pages of two sizes under one ceiling.
 
-    A taker waits in line while the ceiling is reached: the client feels it as backpressure. Where what is on its way
-    brings no page within `patience_seconds`, whoever has the most to spare is asked to give way. A taker that has
+    A taker waits in line while the ceiling is reached: the client feels it as backpressure. Where the first in line has
+    waited for `patience_seconds`, whoever has the most to spare is asked to give way. A taker that has
     waited `wait_seconds` gets Overloaded (503), so that no request hangs on another client's slowness.
 
     Who waits for several pages waits for all of them at once (`take_all`), and must hold none: so nobody ever waits for
     somebody who waits.
     """
 
-    def __init__(self, ceiling_bytes: int, wait_seconds: float = 10.0, patience_seconds: float = 0.1) -> None:
+    def __init__(self, ceiling_bytes: int, wait_seconds: float = 10.0, patience_seconds: float = 1.0) -> None:
         self._ceiling_bytes = max(ceiling_bytes, LARGE_PAGE_BYTES)
         self._wait_seconds = wait_seconds
         self._patience_seconds = patience_seconds
@@ -93,16 +94,24 @@ class PagePool:
         """It is asked no more."""
         self._holders.discard(holder)
 
-    def _press_later(self) -> None:
+    def _press_later(self, seconds: float | None = None) -> None:
         if self._holders and self._patience is None:
-            self._patience = asyncio.get_running_loop().call_later(self._patience_seconds, self._press)
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(self._patience_seconds if seconds is None else seconds, self._press)
 
     def _press(self) -> None:
-        """Have as many holders give way as those in line need, the largest first."""
+        """Have as many holders give way as those in line need, the largest first; but not as long as the line moves, or
+        fast clients at the ceiling would have each other's parts cut into pieces, which are sent twice."""
         self._patience = None
-        wanted = sum(wish.wanted_bytes for wish in self._waiting if not wish.turn.done())
-        if wanted:
-            self._press_later()  # they may have nothing to spare now, and something soon
+        wishes = [wish for wish in self._waiting if not wish.turn.done()]
+        if not wishes:
+            return
+        left_seconds = wishes[0].since + self._patience_seconds - asyncio.get_running_loop().time()
+        if left_seconds > 0:
+            self._press_later(left_seconds)
+            return
+        self._press_later()  # they may have nothing to spare now, and something soon
+        wanted = sum(wish.wanted_bytes for wish in wishes)
         while self._coming_bytes < wanted:
             holder = max(self._holders, key=lambda holder: holder.spare_bytes, default=None)
             if holder is None or not (spare_bytes := holder.spare_bytes):
@@ -146,7 +155,8 @@ class PagePool:
         pages = None if self._waiting else self._try_take(sizes)
         if pages is not None:
             return pages
-        wish = _Wish(sizes, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        wish = _Wish(sizes, loop.create_future(), loop.time())
         self._waiting.append(wish)
         self._press_later()
         try:

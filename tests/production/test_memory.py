@@ -10,16 +10,20 @@ import pytest
 from bench.soak import soak
 from tests.production.pair import Pair, ProductionServer
 from tests.support.process import MEBIBYTE
-from trial.gateways import Bucket, Gateway
+from trial.gateways import Bucket, Gateway, Rclone
 
 MOST_RSS_BYTES = 300 * MEBIBYTE
 GIBIBYTE = 1024 * MEBIBYTE
 
 
 @pytest.fixture
-def gateway(rclone: Gateway) -> Gateway:
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
     """Without the strict layer, which keeps whole parts in memory."""
-    return rclone
+    gateway = Rclone(tmp_path / "rclone", hashes_objects=False)
+    try:
+        yield gateway.start()
+    finally:
+        gateway.stop()
 
 
 @pytest.fixture
