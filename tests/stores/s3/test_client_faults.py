@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import uvloop
@@ -195,7 +196,7 @@ async def test_trouble_that_passes_is_tried_again(failure: bytes, call: Call) ->
         assert sum(client.calls.values()) == 3
 
 
-def hasty(failure: bytes | None) -> dict[str, object]:
+def hasty(failure: bytes | None) -> dict[str, Any]:
     """Deadlines to run into where no answer comes; one that comes may come late on a busy machine."""
     return {"attempt_seconds": 0.3, "complete_seconds": 0.3} if failure is None else {}
 
