@@ -57,7 +57,7 @@ def test_the_package_offers_what_it_promises() -> None:
 
 
 def test_the_server_offers_what_it_promises() -> None:
-    assert {name for name in vars(TusServer) if not name.startswith("_")} == METHODS
+    assert {name for name in dir(TusServer) if not name.startswith("_")} == METHODS
 
 
 @pytest.mark.parametrize("name", sorted(OFFERED - {"__version__"}))
