@@ -98,7 +98,7 @@ async def test_a_buffer_in_a_clients_hands_is_not_taken_away(crowded: Site, buck
     content = some(PART)
     await writing.put(content[:700_000])
     buffer = await writing.writer.buffer()
-    await asyncio.wait([writing.writer.give_way()])
+    await asyncio.wait([writing.writer.spare.give_way()])
     assert crowded.node.pool.used_bytes == MIB
     count = min(len(buffer), PART - 700_000)
     buffer[:count] = content[700_000 : 700_000 + count]

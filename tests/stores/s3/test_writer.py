@@ -247,7 +247,7 @@ async def test_what_was_flushed_of_a_discarded_body_is_deleted(site: Site, bucke
     await site.append(upload.id, some(10 * PART_BYTES)[:5])
     writing = await site.patch(upload.id, held_back=True)
     await writing.put(some(PART_BYTES))
-    await asyncio.wait([writing.writer.give_way()])
+    await asyncio.wait([writing.writer.spare.give_way()])
     assert len(bucket.objects) == 2
     await writing.writer.rollback(5)
     writing.writer.close()
@@ -261,7 +261,7 @@ async def test_a_rollback_that_cannot_delete_is_told(site: Site, bucket: MemoryB
     upload = await site.create(10 * PART_BYTES)
     writing = await site.patch(upload.id, held_back=True)
     await writing.put(some(PART_BYTES))
-    await asyncio.wait([writing.writer.give_way()])
+    await asyncio.wait([writing.writer.spare.give_way()])
     bucket.refuse("DeleteObjects")
     await writing.writer.rollback(0)
     assert writing.writer.unsettled

@@ -18,6 +18,7 @@ from tuspy_server.stores.s3.line import Line
 from tuspy_server.stores.s3.part_plan import MOST_PARTS, part_number_at
 from tuspy_server.stores.s3.running import Running
 from tuspy_server.stores.s3.sending import Sender, Shared
+from tuspy_server.stores.s3.spare import Spare
 
 log = structlog.get_logger("tuspy_server.s3")
 
@@ -35,6 +36,7 @@ class S3Writer:
     Attributes:
         wants_commit: called where more could be sent after a commit.
         has_stored: called where a part or piece has become durable.
+        spare: what it can do without; the pool knows it until `close`.
     """
 
     def __init__(
@@ -56,13 +58,13 @@ class S3Writer:
         self._sending = 0
         self._flushing = 0
         self._finishing = False
-        self._giving_way = False
         self._surplus = False
         self._leftover = False
         self._closed = False
         self._etag: str | None = None
         self._crc32c: int | None = None
-        shared.pool.add_holder(self)
+        self.spare = Spare(self._line, self._running, self._store)
+        shared.pool.add_holder(self.spare)
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -255,35 +257,6 @@ class S3Writer:
         await self._running.until(lambda: not self._sending or self._has_stopped())
         return self._collect()
 
-    # --- giving way -----------------------------------------------------------------------------------------------
-
-    @property
-    def spare_bytes(self) -> int:
-        """See `pages.Holder`."""
-        fill = self._spare_fill()
-        return 0 if fill is None else fill.spare_bytes
-
-    def give_way(self) -> asyncio.Future[None]:
-        """See `pages.Holder`: the largest fill that is not on its way becomes a piece."""
-        fill = self._spare_fill()
-        if fill is None:
-            raise ValueError("there is nothing to spare")
-        self._giving_way = True
-        return self._running.start(self._let_go(fill))
-
-    def _spare_fill(self) -> Fill | None:
-        if self._giving_way or self._running.failure is not None or self._closed:
-            return None
-        idle = (fill for fill in self._line if fill.waits and not fill.lock.locked())
-        return max(idle, key=lambda fill: fill.spare_bytes, default=None)
-
-    async def _let_go(self, fill: Fill) -> None:
-        try:
-            await self._store(fill)
-            fill.drop_durable()
-        finally:
-            self._giving_way = False
-
     # --- ending ---------------------------------------------------------------------------------------------------
 
     async def rollback(self, upload_offset: int) -> None:
@@ -313,7 +286,7 @@ class S3Writer:
         if self._closed:
             return
         self._closed = True
-        self._shared.pool.remove_holder(self)
+        self._shared.pool.remove_holder(self.spare)
         fill = self._line.current
         is_sound = self._running.failure is None and self._etag is None and not self._running
         self._running.cancel()
