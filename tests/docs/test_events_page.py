@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -54,7 +55,8 @@ async def test_the_example_is_an_event_and_the_headers_are_those_of_a_webhook(re
         heard[event.type] = event
 
     async with served(tus) as server:
-        named = {"Upload-Length": "5", "Upload-Metadata": "filename bm90ZXMudHh0"}
+        checksum = f"sha256 {base64.b64encode(hashlib.sha256(b'hello').digest()).decode()}"
+        named = {"Upload-Length": "5", "Upload-Metadata": "filename bm90ZXMudHh0", "Upload-Checksum": checksum}
         assert (await server.post({**named, **BODY}, b"hello")).status == 201
         await until(lambda: bool(receiver.calls) and len(heard) == 2)
     (example,) = (json.loads(block) for block in blocks(PAGE, "json"))
