@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.uploads.bodies import ScriptedBody
-from tests.uploads.test_finishing import Stage
+from tests.uploads.stage import Stage
 from tuspy_server.model import UploadStatus
 from tuspy_server.protocol.core import Patch
 from tuspy_server.protocol.errors import StoreUnavailable, WriterFenced

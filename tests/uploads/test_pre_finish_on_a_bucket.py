@@ -8,7 +8,7 @@ import pytest
 
 from tests.uploads.asked import Asked
 from tests.uploads.node import IDLE_SECONDS
-from tests.uploads.test_finishing import REQUEST, WHOLE, Stage
+from tests.uploads.stage import REQUEST, WHOLE, Stage
 from tuspy_server.model import EventType, UploadStatus
 from tuspy_server.protocol.errors import HookFailed, Refused, StoreUnavailable, TusError, UploadGone
 

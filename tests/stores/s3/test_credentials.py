@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.stores.s3.test_client_faults import OK, Server, complete, head, part, serving
+from tests.stores.s3.answering import OK, Server, complete, head, part, serving
 from tuspy_server.stores.s3.errors import NotConnected
 from tuspy_server.stores.s3.values import ObjectHeaders
 
