@@ -73,8 +73,10 @@ def test_patches_into_a_filled_table_are_counted(tmp_path: Path) -> None:
             check_counts(made, server, name)
 
 
+@pytest.mark.long
 def test_ours_calls_s3_as_often_as_the_architecture_says(tmp_path: Path) -> None:
-    """Goal 4: calls and bytes at the S3 endpoint, exactly; nothing is read back."""
+    """Goal 4: calls and bytes at the S3 endpoint, exactly; nothing is read back. tests/production/test_counts.py counts
+    the same by other means, in `make test`, too."""
     assert OURS_S3 in [server.name for server in find(None)[0]]
     made = run_quick(tmp_path, OURS_S3, "--shapes", ",".join(OF_S3))
     assert not made["s3"].refusals
