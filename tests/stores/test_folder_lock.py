@@ -30,7 +30,7 @@ def test_a_second_holder_is_refused_with_a_sentence_that_names_the_way_out(tmp_p
     """I5: two processes would write into the same files."""
     lock = FolderLock(tmp_path)
     lock.acquire()
-    with pytest.raises(FolderInUse, match="Postgres") as refusal:
+    with pytest.raises(FolderInUse, match="PostgreSQL") as refusal:
         FolderLock(tmp_path).acquire()
     assert str(tmp_path) in str(refusal.value)
     lock.release()
