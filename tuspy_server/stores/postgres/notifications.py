@@ -188,11 +188,12 @@ class PostgresNotifications:
             await asyncio.sleep(QUIET_SECONDS)
 
     async def _send(self, node: str, message: dict[str, str]) -> bool:
-        return await self._send_raw(node, json.dumps(message))
+        # Clients' HEADs ask: as many as they like must not go before uploads.
+        return await self._send_raw(node, json.dumps(message), urgent=False)
 
-    async def _send_raw(self, channel: str, payload: str) -> bool:
+    async def _send_raw(self, channel: str, payload: str, *, urgent: bool = True) -> bool:
         try:
-            await self._pool.fetch(SQL["notify"], self._prefix + channel, payload, repeatable=True, urgent=True)
+            await self._pool.fetch(SQL["notify"], self._prefix + channel, payload, repeatable=True, urgent=urgent)
         except Exception as error:  # it was a hint, and polls find what it would have told
             log.warning("node.notify.failed", reason=type(error).__name__)
             return False
