@@ -15,7 +15,7 @@ from tests.contracts.rows import new_id
 from tests.stores.filesystem.rigs import FilesystemRig
 from tests.stores.filesystem.slow_calls import FailingCall, once
 from tuspy_server.protocol.errors import StorageFault
-from tuspy_server.stores.filesystem import calls
+from tuspy_server.stores.filesystem import calls, writer
 from tuspy_server.stores.filesystem.writer import WRITEBACK_BYTES
 
 
@@ -67,6 +67,22 @@ async def test_what_the_disk_could_not_write_is_told_by_the_sync(
     with pytest.raises(StorageFault):
         await store(rig, new_id(), 0, some_bytes(2 * WRITEBACK_BYTES))
     assert begun.count >= 1
+
+
+async def test_what_is_synced_is_given_up_by_the_cache(rig: FilesystemRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I2: once, only behind a sync that succeeded (D01), not for short bodies, and the bytes are there all the same."""
+    monkeypatch.setattr(writer, "DROP_BYTES", WRITEBACK_BYTES)
+    upload_id, content = new_id(), some_bytes(WRITEBACK_BYTES + 12_345)
+    dropped = FailingCall(monkeypatch, "drop_cached", lambda *_: None)
+    await store(rig, upload_id, 0, content)
+    assert [arguments[1:] for arguments in dropped.arguments] == [(0, len(content))]
+    assert await read(rig, upload_id, 0, len(content)) == content
+    await store(rig, new_id(), 0, content[: WRITEBACK_BYTES - 1])
+    FailingCall(monkeypatch, "make_durable", once(OSError(errno.EIO, "the disk")))
+    with pytest.raises(StorageFault):
+        await store(rig, new_id(), 0, content)
+    assert dropped.count == 1
+    calls.drop_cached(-1, 0, 1)  # a hint: what refuses it is no failure
 
 
 def test_no_flag_waits(monkeypatch: pytest.MonkeyPatch) -> None:

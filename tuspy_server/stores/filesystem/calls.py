@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, cast
 
@@ -71,6 +72,16 @@ def start_writeback(descriptor: int, position: int, count: int) -> None:
     """
     if _sync_file_range is not None:
         _sync_file_range(descriptor, position, count, _SYNC_FILE_RANGE_WRITE)
+
+
+def drop_cached(descriptor: int, position: int, count: int) -> None:
+    """Have the kernel give up its copies of bytes that a sync has brought to the disk; what is not there yet it keeps.
+
+    A hint: a reader finds the bytes on the disk, and an error is none of theirs.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, position, count, os.POSIX_FADV_DONTNEED)
 
 
 def make_durable(descriptor: int, folder: Folder | None) -> None:

@@ -25,6 +25,10 @@ WRITEBACK_BYTES: Final = 8 << 20
 """After so many bytes the disk is told to begin with them: enough for large writes of its own, with little to wait for
 at the end."""
 
+DROP_BYTES: Final = 64 << 20
+"""After so many synced bytes of one body the kernel is told that nobody needs them in memory: new memory for its cache
+can be dearer than the disk, and a body as long as this drives out what others read. Shorter ones stay, to be read."""
+
 
 @dataclass(slots=True)
 class _Page:
@@ -62,6 +66,7 @@ class FileWriter:
         self._opening = threading.Lock()
         self._written_offset = upload_offset
         self._begun_offset = upload_offset
+        self._dropped_offset = upload_offset
         # Until the first sync, the name of a file that has no counted byte may not be durable.
         self._folder = folder if upload_offset == 0 else None
         self._pool = pool
@@ -153,7 +158,7 @@ class FileWriter:
         if not isinstance(self._failure, StorageFull):
             self._raise_failure()
         reached = self._written_offset
-        await self._call(self._make_durable)
+        await self._call(lambda descriptor: self._make_durable(descriptor, reached))
         self._folder = None
         return reached
 
@@ -164,7 +169,7 @@ class FileWriter:
 
         def write_and_sync(descriptor: int) -> None:
             calls.write_at(descriptor, view, position)
-            self._make_durable(descriptor)
+            self._make_durable(descriptor, position + len(view))
 
         call = self._start(write_and_sync)
         call.add_done_callback(lambda done: self._write_ended(done, page, len(view)))
@@ -175,9 +180,14 @@ class FileWriter:
         elif isinstance(error, OSError) and not isinstance(error, calls.ShortWrite):
             raise calls.translate(error) from error
 
-    def _make_durable(self, descriptor: int) -> None:
-        if self._durable:
-            calls.make_durable(descriptor, self._folder)
+    def _make_durable(self, descriptor: int, reached: int) -> None:
+        """In a thread; `reached`: the end of what has been written before this sync."""
+        if not self._durable:
+            return
+        calls.make_durable(descriptor, self._folder)
+        if reached - self._dropped_offset >= DROP_BYTES:
+            calls.drop_cached(descriptor, self._dropped_offset, reached - self._dropped_offset)
+            self._dropped_offset = reached
 
     async def rollback(self, upload_offset: int) -> None:
         """See the port."""
