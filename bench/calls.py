@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from bench import load
-from bench.measure import FEW_SECONDS, Place, parts
+from bench.measure import FEW_SECONDS, parts
+from bench.place import Place
 from bench.process import Running
 from bench.results import Calls
 from bench.shapes import MEBIBYTE, Shape, Unit
@@ -59,9 +60,8 @@ def count(servers: Sequence[Server], place: Place) -> list[Calls]:
 
 
 def _count(strace: str, server: Server, shape: Shape, place: Place) -> Calls | None:
-    folder = place.folder / "run"
     try:
-        with Running(server, folder) as running:
+        with place.run_folder() as folder, Running(server, folder) as running:
             output = folder / "calls"
             tracer = subprocess.Popen(
                 (strace, "-f", "-c", "-U", "calls,name", "-p", str(running.pid), "-o", str(output)),
@@ -78,8 +78,6 @@ def _count(strace: str, server: Server, shape: Shape, place: Place) -> Calls | N
             totals = parse(output)
     except Broken:
         return None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return Calls(server=server.name, shape=shape.name, calls={k: n / shape.uploads for k, n in totals.items()})
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from bench import book, calls, method, report, s3_servers, statements, tables
 from bench.book import PARTS, Book
-from bench.measure import Place
+from bench.place import Place, spread
 from bench.results import Results
 from bench.s3_shapes import shapes
 from bench.servers import CEILINGS, OURS
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="tuspy-bench-", dir=options.folder))
     # PostgreSQL, which does not run as root, has its data below it.
     folder.chmod(0o711)
+    spread(folder)
     made = _empty(servers, chosen, size, folder, " ".join(("python -m bench", *given)), missing)
     for reason in missing:
         _say(f"left out: {reason}")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from bench import load, scripts, wire
@@ -16,10 +13,11 @@ from bench.driver import Script
 from bench.fill import fill
 from bench.load import Load, Part
 from bench.own_metrics import OwnCounts, read_own_counts
+from bench.place import Place
 from bench.process import Running, machine_cpu_seconds
 from bench.results import Sample
 from bench.scripts import Uploaded, Work
-from bench.services import Postgres, Services, services
+from bench.services import Services, services
 from bench.shapes import GIBIBYTE, KIBIBYTE, MEBIBYTE, Shape, Unit
 from bench.site import Server
 from bench.source import Source
@@ -36,21 +34,6 @@ class NotOffered(Exception):
     """The server says that it has no such extension: no figure, and no fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the bench has its files."""
-
-    folder: Path
-    source: Source
-    postgres: Postgres | None = None
-
-    def check_space(self, server: Server, shape: Shape) -> None:
-        """Raise `Broken` if the shape would fill the disk."""
-        free = shutil.disk_usage(self.folder).free
-        if free < 2 * GIBIBYTE + (shape.body_bytes if server.store == "files" else 0):
-            raise Broken(f"the disk has {free / GIBIBYTE:.1f} GiB left")
-
-
 def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
     """One figure.
 
@@ -59,9 +42,9 @@ def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
         NotOffered: it lacks the extension that the shape uses.
     """
     place.check_space(server, shape)
-    folder = place.folder / "run"
     try:
         with (
+            place.run_folder() as folder,
             services(server, folder, place.postgres) as below,
             Running(
                 server, folder, s3_url=below.s3.url if below.s3 else "", database_url=below.database_url
@@ -69,7 +52,6 @@ def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
         ):
             return _measure(running, below, shape, repeat, place.source)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         if shape.body_bytes > MEBIBYTE:
             # What is still on its way to the disk would be paid for by the next server.
             os.sync()

@@ -14,7 +14,8 @@ from typing import Final
 import psutil
 
 from bench import realtime
-from bench.measure import NotOffered, Place, measure
+from bench.measure import NotOffered, measure
+from bench.place import Place, new_file_microseconds
 from bench.results import Refusal, Results
 from bench.s3_servers import OURS_S3
 from bench.servers import CEILINGS, FLOOR, OURS
@@ -125,6 +126,7 @@ def describe_machine(folder: Path) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "file system": f"{mount.fstype}, {shutil.disk_usage(folder).free / GIBIBYTE:.0f} GiB free",
+        "making a file": f"{new_file_microseconds(folder):.0f} µs of CPU",
         "load at the start": f"{os.getloadavg()[0]:.1f}",
     }
 

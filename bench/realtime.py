@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import http.client
-import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +15,8 @@ from typing import Final
 
 from bench import load, scripts, wire
 from bench.driver import Script
-from bench.measure import CREATION_PATH, Place, parts
+from bench.measure import CREATION_PATH, parts
+from bench.place import Place
 from bench.process import REPOSITORY, Running, machine_cpu_seconds
 from bench.results import Sample
 from bench.services import Services, services
@@ -46,18 +46,14 @@ def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
         Broken: something did not start, was answered wrongly, was lost or took too long.
     """
     place.check_space(server, shape)
-    folder = place.folder / "run"
-    try:
-        with services(server, folder, place.postgres) as below, ExitStack() as stack:
-            run = _late if shape.unit is Unit.LATE else _deliver
-            return run(stack, below, server, shape, repeat, place)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with place.run_folder() as folder, services(server, folder, place.postgres) as below, ExitStack() as stack:
+        run = _late if shape.unit is Unit.LATE else _deliver
+        return run(stack, below, server, shape, repeat, dataclasses.replace(place, folder=folder))
 
 
 def _late(stack: ExitStack, below: Services, server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
     """Uploads that wait for their bytes, followed on two nodes; then all of them finish at once."""
-    nodes = [_start(stack, below, server, place.folder / "run" / f"node-{number}") for number in range(NODES)]
+    nodes = [_start(stack, below, server, place.folder / f"node-{number}") for number in range(NODES)]
     answers: list[Answer] = []
     host = f"127.0.0.1:{nodes[0].port}"
     created: list[Script] = [
@@ -128,11 +124,10 @@ async def _patch(port: int, upload_id: str, upload_bytes: int) -> None:
 
 def _deliver(stack: ExitStack, below: Services, server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
     """A table of events, delivered once as they came; then all of them are asked for again at one instant."""
-    folder = place.folder / "run"
-    receiver = stack.enter_context(Running(RECEIVER, folder / "receiver"))
+    receiver = stack.enter_context(Running(RECEIVER, place.folder / "receiver"))
     flags = ("--webhook-url", f"http://127.0.0.1:{receiver.port}/", "--webhook-allow-private")
     hooked = dataclasses.replace(server, command=lambda site: (*server.command(site), *flags))
-    node = _start(stack, below, hooked, folder / "node")
+    node = _start(stack, below, hooked, place.folder / "node")
     load.run(node.port, place.source, parts(node, shape, []), LIMIT_SECONDS)
     events = EVENTS_AN_UPLOAD * shape.uploads
     _wait_for(receiver, events)

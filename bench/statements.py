@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from bench import load
-from bench.measure import FEW_SECONDS, Place, parts, warm_up
+from bench.measure import FEW_SECONDS, parts, warm_up
+from bench.place import Place
 from bench.process import Running
 from bench.results import Statements
 from bench.s3_shapes import shapes
@@ -38,9 +38,11 @@ def count(servers: Sequence[Server], place: Place, size: Size) -> list[Statement
 
 
 def _count(server: Server, shape: Shape, place: Place) -> Statements | None:
-    folder = place.folder / "run"
     try:
-        with services(server, folder, place.postgres, log_statements=True) as below:
+        with (
+            place.run_folder() as folder,
+            services(server, folder, place.postgres, log_statements=True) as below,
+        ):
             if below.postgres is None or below.s3 is None:
                 return None
             url = below.s3.url
@@ -53,8 +55,6 @@ def _count(server: Server, shape: Shape, place: Place) -> Statements | None:
                 counts = parse(log.read_bytes()[before:].decode())
     except Broken:
         return None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     of = shape.uploads or shape.heads
     return Statements(
         server=server.name, shape=shape.name, statements={word: number / of for word, number in sorted(counts.items())}

@@ -13,7 +13,8 @@ import pytest
 from bench import scripts
 from bench.calls import parse, syncs
 from bench.driver import Driver
-from bench.measure import Place, measure
+from bench.measure import measure
+from bench.place import Place
 from bench.results import Calls
 from bench.s3_servers import find
 from bench.s3_shapes import shapes
