@@ -19,8 +19,8 @@ CONNECTS_AT_ONCE: Final = 64
 
 
 class Subscriber(asyncio.Protocol):
-    """One connection. What comes is kept with the time of its arrival, and read once all of it is there: a thousand
-    subscribers that parse as they go are late by their own work, and take the processor from the server.
+    """One connection. What comes is kept with the time of its arrival, and read once all of it is there, so that
+    the times of others do not wait for one's parsing.
 
     `late_ms`: from the time in the event, which is that of the start of its transaction, to its arrival here; so a
     little more than from the commit.
