@@ -20,6 +20,10 @@ PROBE_SECONDS: Final = 0.02
 """Time between two HEADs beside the slow uploads."""
 
 
+BEGUN_SECONDS: Final = 2.0
+"""After them every slow upload has sent its first bytes."""
+
+
 class Uploaded(NamedTuple):
     """An upload that the server has acknowledged as whole."""
 
@@ -74,11 +78,11 @@ def slow_upload(work: Work, seconds: int, phase: float) -> Script:
 
 
 def probe(work: Work, seconds: float) -> Script:
-    """HEAD of one idle upload, again and again for so many seconds."""
+    """HEAD of one idle upload, again and again while all slow ones flow: once all have begun, until the first ends."""
     path = yield from _create(work, SLOW_BYTES, with_body=False)
     started = time.monotonic()
-    turn = 0
-    while (turn := turn + 1) * PROBE_SECONDS < seconds:
+    turn = int(min(BEGUN_SECONDS, seconds / 2) / PROBE_SECONDS)
+    while (turn := turn + 1) * PROBE_SECONDS < seconds - 1:
         yield Pause(started + turn * PROBE_SECONDS)
         yield from _look(work, Uploaded(path, 0))
 

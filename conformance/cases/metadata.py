@@ -1,12 +1,15 @@
 """Extension creation: Upload-Metadata."""
 
 import binascii
+import re
 from base64 import b64decode, b64encode
 
 from conformance.case import Level, case
 from conformance.client import Tus
 from conformance.expect import expect, expect_status
 from conformance.message import Response, WireError
+
+SMUGGLED = re.compile(r"(?<!\\n)(?<!%0[Aa])Set-Cookie: x=1")
 
 
 def parse(value: str) -> list[tuple[str, bytes]] | None:
@@ -108,7 +111,8 @@ async def a_value_smuggles_no_header(tus: Tus) -> None:
         responses += [await tus.head(url), await tus.patch(url, 0, b"hello")]
         responses.append(await tus.request("GET", url, {"Tus-Resumable": None}))
     for response in responses:
-        bad = [name for name, value in response.fields if name == "set-cookie" or "Set-Cookie: x=1" in value]
+        # One whose line break is escaped, as by a quoted string of Go, holds other bytes than these.
+        bad = [n for n, value in response.fields if n == "set-cookie" or SMUGGLED.search(value)]
         expect(not bad, f"the decoded bytes in no response header, got them in {bad}", response)
 
 

@@ -9,6 +9,7 @@ from conformance.case import Level, requirements
 from tests.conformance.servers import (
     ROOT,
     TUS_NODE_SERVER,
+    TUSD,
     TUSPY_SERVER,
     TUSPYSERVER,
     Server,
@@ -16,6 +17,7 @@ from tests.conformance.servers import (
     judge_tuspyserver,
     judge_tuspyserver_slowly,
     tus_node_server,
+    tusd_server,
     tuspy_server,
 )
 
@@ -31,6 +33,12 @@ def _own() -> Results:
     with tuspy_server("--expires-seconds", "1") as url:
         expired: Results = judge(url, "--only", "EXP-0[567]", "--expires-seconds", "1")[1]["results"]
     return _merged(results, expired)
+
+
+def _tusd() -> Results:
+    with tusd_server() as url:
+        results: Results = judge(url)[1]["results"]
+    return _merged(results, [])
 
 
 def _node() -> Results:
@@ -94,7 +102,7 @@ def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
-    judged = {TUSPY_SERVER: _own(), TUS_NODE_SERVER: _node(), TUSPYSERVER: _tuspyserver()}
+    judged = {TUSPY_SERVER: _own(), TUSD: _tusd(), TUS_NODE_SERVER: _node(), TUSPYSERVER: _tuspyserver()}
     PAGE.write_text(f"{before}{BEGIN}\n{table(judged)}\n{END}{after}", encoding="utf-8")
 
 

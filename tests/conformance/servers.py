@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench import tusd
+from bench.site import Missing
 from tests.support import warm
 from trial.processes import free_port
 from tuspy_server.version import VERSION
@@ -97,6 +99,20 @@ def tuspy_server(*arguments: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/files/"
 
 
+@contextmanager
+def tusd_server() -> Iterator[str]:
+    """Start tusd with its file store: the program of the PATH, or one that go makes (minutes, the first time)."""
+    try:
+        program = tusd.program("auto", "tusd")
+    except Missing as missing:
+        raise Absent(str(missing)) from missing
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ("-host", "127.0.0.1", "-port", str(port), "-upload-dir", str(Path(folder, "files")), "-verbose=false")
+        with _process([program, *flags], port, Path(folder)):
+            yield f"http://127.0.0.1:{port}/files/"
+
+
 def _node_version() -> str:
     package = (NODE / "node_modules/@tus/server/package.json").read_text(encoding="utf-8")
     return str(json.loads(package)["version"])
@@ -104,6 +120,7 @@ def _node_version() -> str:
 
 TUS_NODE_SERVER = Server("@tus/server", tus_node_server, _node_version)
 TUSPYSERVER = Server("tuspyserver", tuspyserver, lambda: version("tuspyserver"))
+TUSD = Server("tusd", tusd_server, lambda: tusd.MODULE_VERSION.removeprefix("v"))
 TUSPY_SERVER = Server("tuspy-server", tuspy_server, lambda: VERSION)
 
 

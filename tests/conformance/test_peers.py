@@ -13,6 +13,7 @@ from tests.conformance.servers import (
     judge_tuspyserver,
     judge_tuspyserver_slowly,
     tus_node_server,
+    tusd_server,
 )
 
 KNOWN: dict[str, dict[str, str]] = tomllib.loads((HERE / "peers.toml").read_text(encoding="utf-8"))
@@ -41,6 +42,18 @@ def test_tus_node_server() -> None:
     assert failed(results).keys() == KNOWN["@tus/server"].keys(), failed(results)
     assert status == 1
     assert len(found["results"]) >= 168
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_tusd() -> None:
+    """For people: go takes 400 MiB of modules and minutes to make it."""
+    try:
+        with tusd_server() as url:
+            results = judge(url)[1]["results"]
+    except Absent as absent:
+        pytest.skip(str(absent))
+    assert failed(results).keys() == KNOWN["tusd"].keys(), failed(results)
 
 
 @pytest.mark.long

@@ -39,7 +39,7 @@ LAST: Final = head("GET", "/last", {"Connection": "close"})
 OPTIONS: Final = EdgeOptions(head_bytes=4096, linger_seconds=0.2)
 
 NO_VERSION: Final = re.compile(rb"(?m)^[A-Z]+ [^ \r\n]+\r?\n")
-NO_PATH: Final = re.compile(rb"http://[^/]*[ ?]")
+NO_PATH: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*[ ?]")
 
 STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 \d\d\d ")
 
@@ -226,6 +226,7 @@ def test_any_stream_is_answered_as_by_the_stock_class(loop: str, examples: int) 
         @example(head("GET", "/"), [1, 1, 1])
         @example(b"\r" + head("GET", "/"), [])
         @example(head("GET", "/").replace(b"Host", b"ost"), [])
+        @example(head("GET", "ttp://x"), [])
         @example(head("GET", "/") + head("GET", "/", {"Connection": "close"}) + head("GET", "/"), [1, 33, 1, 52])
         @example(head("HEAD", "/", {"Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n0;\r\n\r\n\r\n", [])
         @example(
