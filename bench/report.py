@@ -50,8 +50,8 @@ SAYS: Final = """\
   figures beside it are noise.
 - Peak memory is the kernel's high-water mark of resident memory, summed over the processes that still run at the end.
 - Peers run as their documentation shows them, with their logs off; ours runs as installed, with its request log on.
-- HEAD beside slow uploads asks for an upload that nobody writes to, while all of them flow; a thousand that begin or end
-  within one second are another load, of 1,000 POSTs or finishes a second.
+- HEAD beside slow uploads asks for an upload that nobody writes to, while all of them flow; a thousand that begin or
+  end within one second are another load.
 - The S3 endpoint costs about as little as one can; a real one has its own limits. Its bytes are not on any disk.
 - `ours-stock`, `ours-quiet` and `sink` are measured once, for their place and not for their digits.
 - Not measured here: TLS, more than one process, S3 across a network, Realtime (goal 7)."""

@@ -81,8 +81,9 @@ def probe(work: Work, seconds: float) -> Script:
     """HEAD of one idle upload, again and again while all slow ones flow: once all have begun, until the first ends."""
     path = yield from _create(work, SLOW_BYTES, with_body=False)
     started = time.monotonic()
-    turn = int(min(BEGUN_SECONDS, seconds / 2) / PROBE_SECONDS)
-    while (turn := turn + 1) * PROBE_SECONDS < seconds - 1:
+    begun = min(BEGUN_SECONDS, seconds / 2)
+    turn = int(begun / PROBE_SECONDS)
+    while (turn := turn + 1) * PROBE_SECONDS < max(seconds - 1, begun + 0.5):
         yield Pause(started + turn * PROBE_SECONDS)
         yield from _look(work, Uploaded(path, 0))
 
