@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+import re
+from typing import Final
+
+from pydantic import Field, SecretStr, field_validator
 
 from tuspy_server.settings.events import EventSettings
 from tuspy_server.settings.kinds import DAY_SECONDS, Seconds, Texts
+
+_NAME: Final = re.compile(r"\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 class ApiSettings(EventSettings):
@@ -30,3 +35,10 @@ class ApiSettings(EventSettings):
         description="How long a job is kept after it was made; longer while one of its files is open.",
     )
     job_by_metadata: bool = Field(default=False, description="Whether an upload may join a job by its metadata `job`.")
+
+    @field_validator("api_hosts")
+    @classmethod
+    def _hosts_are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_NAME.fullmatch(name) for name in names):
+            raise ValueError("each must be * or a name such as upload.example.org, without a port")
+        return names
