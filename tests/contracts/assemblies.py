@@ -4,6 +4,7 @@ is used with an object store passes."""
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -67,7 +68,7 @@ def commit(row: Upload, offset: int, *stored: StoredPart | StoredPiece, release:
         upload_offset=offset,
         upload_length=more.pop("length", None),
         release=release,
-        lifetime=None,
+        lifetime=more.pop("lifetime", None),
         unsettled=more.pop("unsettled", False),
         stored=Stored(upload_offset=offset, parts=parts, pieces=pieces, **more),
     )
@@ -277,8 +278,12 @@ class AssembliesContract:
         assert await rig.uploads.get(row.id) == row
 
     async def test_a_completing_upload_does_not_expire_and_keeps_its_writer(self, rig: StoreRig) -> None:
+        """Its expiry runs from its last bytes all the same: whoever asks before the finish is asked until then."""
         row = await placed(rig, writer=new_id(), lifetime=HOUR)
-        assert await assemblies(rig).complete(commit(row, LENGTH - 1)) is not None
+        rig.clock.advance(HOUR.idle_seconds - 1)
+        done = await assemblies(rig).complete(commit(row, LENGTH - 1, lifetime=HOUR))
+        assert done is not None
+        assert done.expires_at == rig.clock.now() + timedelta(seconds=HOUR.idle_seconds)
         rig.clock.advance(10**6)
         assert list(await rig.uploads.expire(expiry_of, 10)) == []
         assert await rig.uploads.release_writers(frozenset) == 0

@@ -151,6 +151,18 @@ def test_a_hook_that_fails_until_the_upload_would_have_expired_ends_it(stage: St
     assert failed_of(stage) == ["pre_finish"]
 
 
+def test_last_bytes_that_come_just_before_the_expiry_leave_the_hook_as_much_time_as_any(
+    stage: Stage, asked: Asked
+) -> None:
+    """I1: one failed answer would cost the whole upload."""
+    upload = stage.create().result()
+    stage.loop.advance(IDLE_SECONDS - 1)
+    asked.answers = [HookFailed()] * 5
+    stage.patch(stage.here, upload, 0, WHOLE)
+    stage.loop.advance(60)
+    assert stage.is_finished(upload)
+
+
 def test_a_post_whose_hook_fails_behind_its_last_byte_still_tells_its_url(stage: Stage, asked: Asked) -> None:
     """The upload cannot be taken back any more: a 500 would have its client send another."""
     asked.answers = [HookFailed()]

@@ -110,7 +110,7 @@ class Assemblies(Protocol):
     async def complete(self, commit: Commit) -> Upload | None:
         """Set status completing, fenced as in `commit`: every byte is durable, and `commit.writer` stays, as the one
         who puts the upload together. The length is `commit.upload_length`, or the row's; the visible offset
-        `commit.upload_offset`, below it. None if stale."""
+        `commit.upload_offset`, below it; the expiry slides as in `commit`. None if stale."""
         ...
 
     async def assembly(self, upload_id: str) -> Assembly:

@@ -130,7 +130,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "get": (SOME, "node", HOUR),
     "claim": (SOME, "w", "node", 5, 1, None, None),
     "commit": (*FENCED, True, HOUR, HOUR),
-    "complete": FENCED,
+    "complete": (*FENCED, HOUR, HOUR),
     "finish": (SOME, "writer-2", 10, False, None, "etag", *EVENT, "processed", "failed", HOUR, *PIECES),
     "terminate": (SOME, None, *EVENT, HOUR, False),
     "fail": (SOME, "writer-2", *EVENT, HOUR),

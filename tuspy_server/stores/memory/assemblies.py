@@ -10,7 +10,7 @@ from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.ports import Assembly, Cleanup, Commit
 from tuspy_server.stores.memory.recorded import Recorded
 from tuspy_server.stores.memory.rows import MemoryRows
-from tuspy_server.stores.memory.table import Due
+from tuspy_server.stores.memory.table import Due, expires_at
 
 
 class MemoryAssemblies(MemoryRows):
@@ -22,7 +22,8 @@ class MemoryAssemblies(MemoryRows):
         if upload is None or upload.status is not UploadStatus.UPLOADING:
             return None
         upload = self._with_stored(upload, commit)
-        return self._save(replace(upload, status=UploadStatus.COMPLETING))
+        expiry = expires_at(upload.as_of, upload.created_at, commit.lifetime, upload.idle_seconds)
+        return self._save(replace(upload, status=UploadStatus.COMPLETING, expires_at=expiry))
 
     async def assembly(self, upload_id: str) -> Assembly:
         """See the port."""

@@ -9,7 +9,7 @@ from tuspy_server.model import Upload
 from tuspy_server.ports import Assembly, Cleanup, Commit, StoredPart, StoredPiece
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.pool import Pool
-from tuspy_server.stores.postgres.rows import in_order, recording, to_upload
+from tuspy_server.stores.postgres.rows import in_order, lifetime, recording, to_upload
 from tuspy_server.stores.postgres.schema import statements
 
 SQL: Final = statements()
@@ -26,7 +26,9 @@ class PostgresAssemblies:
 
     async def complete(self, commit: Commit) -> Upload | None:
         """See the port."""
-        row = await self._pool.fetch_row(SQL["complete"], *fenced(commit), *recording(commit))
+        row = await self._pool.fetch_row(
+            SQL["complete"], *fenced(commit), *recording(commit), *lifetime(commit.lifetime)
+        )
         return None if row is None else to_upload(row)
 
     async def assembly(self, upload_id: str) -> Assembly:

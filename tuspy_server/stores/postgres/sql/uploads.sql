@@ -131,7 +131,9 @@ WITH fenced AS (
                             ELSE contested_to END,
         unsettled = unsettled OR ($5::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($6::text, multipart_id),
-        etag = coalesce($7::text, etag)
+        etag = coalesce($7::text, etag),
+        expires_at = least(now() + coalesce(idle_seconds * interval '1 second', $17::interval),
+                           created_at + $18::interval)
     WHERE id = $1 AND writer = $2 AND status = 'uploading'
     RETURNING {columns}
 ), {recording}
