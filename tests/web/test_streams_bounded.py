@@ -14,6 +14,7 @@ from tests.support.streams import receive, websocket
 from tests.uploads.rig import until
 from tests.web.conftest import Serve
 from tests.web.served import Served, upload_id
+from tuspy_server.access import Intent, RequestContext
 from tuspy_server.edge.websocket import EdgeWebSocket
 from tuspy_server.web import realtime as realtime_module
 from tuspy_server.web.realtime import Realtime
@@ -102,6 +103,35 @@ async def test_who_follows_nothing_gives_way(serve: Serve, monkeypatch: pytest.M
             assert (await receive(connection))["type"] == "live"
         await server.patch(f"/files/{target}", 0, b"x")
         assert (await receive(follower))["type"].startswith("upload.")
+
+
+@pytest.mark.parametrize(("kind", "path"), [("http", "/events"), ("websocket", "/ws")])
+async def test_one_whose_host_cancels_it_while_it_is_granted_gives_its_place_back(
+    serve: Serve, kind: str, path: str
+) -> None:
+    """R09: hosts with a deadline or a middleware of their own do that; it counted among the open ones for ever."""
+    server = await serve()
+    asked = asyncio.Event()
+
+    @server.tus.authorize
+    async def think(intent: Intent, request: RequestContext) -> bool:
+        asked.set()
+        await asyncio.Event().wait()
+        return True
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    scope = {"type": kind, "method": "GET", "path": path, "query_string": b"upload=x", "headers": []}
+    assert server.tus._parts is not None
+    request = asyncio.create_task(server.tus._parts.streams(scope, Client(server).receive, send))
+    async with asyncio.timeout(20):
+        await asked.wait()
+    assert len(realtime_of(server)) == 1
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert len(realtime_of(server)) == 0
 
 
 async def test_all_subscriptions_of_a_process_are_bounded(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

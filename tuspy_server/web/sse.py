@@ -58,9 +58,11 @@ class EventStreams:
             stream = self._realtime.open(scope, send)
             wish = wish_of_query(scope["query_string"]).going_on(header(scope, b"last-event-id"))
             await stream.follow(KEY, wish)
-        except Exception as error:  # a defect, too: the client gets fixed text, the log gets the rest
+        except BaseException as error:  # a defect, too: the client gets fixed text, the log gets the rest
             if stream is not None:
                 self._realtime.close_stream(stream)
+            if not isinstance(error, Exception):  # a host that cancels its requests
+                raise
             if not isinstance(error, TusError):
                 log.exception("stream.crashed")
                 error = TusError("internal error")

@@ -59,9 +59,11 @@ class EventSockets:
                 conversation = CloudEventsConversation(stream, self._realtime.frames)
                 if wish != Wish():
                     await stream.follow(key_of(wish), wish)
-        except Exception as error:  # a defect, too: the client gets fixed text, the log gets the rest
+        except BaseException as error:  # a defect, too: the client gets fixed text, the log gets the rest
             if stream is not None:
                 self._realtime.close_stream(stream)
+            if not isinstance(error, Exception):  # a host that cancels its requests
+                raise
             if not isinstance(error, TusError):
                 log.exception("stream.crashed")
                 error = TusError("internal error")
