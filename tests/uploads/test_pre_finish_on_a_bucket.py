@@ -158,7 +158,7 @@ def test_last_bytes_that_come_just_before_the_expiry_leave_the_hook_as_much_time
     upload = stage.create().result()
     stage.loop.advance(IDLE_SECONDS - 1)
     asked.answers = [HookFailed()] * 5
-    stage.patch(stage.here, upload, 0, WHOLE)
+    assert isinstance(stage.patch(stage.here, upload, 0, WHOLE).exception(), HookFailed)
     stage.loop.advance(60)
     assert stage.is_finished(upload)
 
