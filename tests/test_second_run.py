@@ -50,6 +50,7 @@ def run(request, session_server):
 """
 
 OF_PROCESSES = '''
+import hashlib
 import time
 
 import pytest
@@ -70,6 +71,15 @@ def test_unlucky_fixture(broken_first):
 
 def test_broken(run):
     raise AssertionError("always")
+
+
+def test_lost_offset(run):
+    assert run == 1, "offset fell from 5 to 3"
+
+
+def test_lost_bytes(run):
+    sent, came = hashlib.sha256(b"sent").hexdigest(), hashlib.sha256(b"came").hexdigest()
+    assert (sent if run else came) == sent
 
 
 @pytest.mark.timeout(1)
@@ -114,7 +124,7 @@ def run_tests(folder: Path, *arguments: str, ci: str) -> str:
 
 def test_ci_runs_a_failed_test_of_processes_once_more_and_says_so(tmp_path: Path) -> None:
     told = run_tests(tmp_path, "-n", "2", "--dist", "worksteal", ci="true")
-    assert "3 failed, 22 passed, 4 rerun" in told
+    assert "5 failed, 22 passed, 4 rerun" in told
     summary = told.partition("NEEDED A SECOND RUN")[2]
     for traceback in ("AssertionError: the first trouble", "AssertionError: trouble in a fixture"):
         assert traceback in summary
@@ -123,15 +133,18 @@ def test_ci_runs_a_failed_test_of_processes_once_more_and_says_so(tmp_path: Path
     for failed in (
         "crash/test_processes.py::test_broken",
         "crash/test_processes.py::test_stuck",
+        "crash/test_processes.py::test_lost_offset",
+        "crash/test_processes.py::test_lost_bytes",
         "protocol/test_pure.py",
     ):
         assert f"FAILED tests/{failed}" in told, failed
     assert (tmp_path / "runs-test_pure").read_text() == "x", "in one process a failure is no chance"
+    assert (tmp_path / "runs-test_lost_bytes").read_text() == "x", "nor are lost bytes anywhere"
     assert not list(tmp_path.glob("made-*")), "each worker has ended what it made for the session"
     assert list(tmp_path.glob("ended-*"))
 
 
 def test_elsewhere_nothing_is_run_twice(tmp_path: Path) -> None:
     told = run_tests(tmp_path, "-k", "unlucky", ci="")
-    assert "1 failed, 23 deselected, 1 error" in told
+    assert "1 failed, 25 deselected, 1 error" in told
     assert "NEEDED A SECOND RUN" not in told
