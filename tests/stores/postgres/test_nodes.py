@@ -43,6 +43,30 @@ async def test_the_writers_node_is_told_to_others_while_its_heart_beats(make_rig
     assert await there.uploads.get(row.id) == released
 
 
+async def test_a_heart_beats_before_the_statements_that_wait(make_rig: MakeRig) -> None:
+    """I12: a node that its uploads keep busy for longer than a beat may take would be buried alive by the others."""
+    rig = await make_rig(connections=1, node_seconds=NODE_SECONDS)
+    order: list[str] = []
+    held = asyncio.Event()
+
+    async def statement(name: str) -> None:
+        await rig.pool.fetch_value("SELECT 1", repeatable=True)
+        order.append(name)
+
+    async def beat() -> None:
+        await rig.node.beat()
+        order.append("beat")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(rig.pool.run(lambda _: held.wait()))
+        for work in (statement("first"), statement("second"), beat()):
+            group.create_task(work)
+        for _ in range(50):
+            await asyncio.sleep(0)  # all of them stand in the queue
+        held.set()
+    assert order == ["beat", "first", "second"]
+
+
 async def test_writers_of_a_node_whose_heart_has_stopped_are_released(make_rig: MakeRig) -> None:
     """I12: and marked as a claim would."""
     here, there = [await make_rig(connections=3, node_seconds=NODE_SECONDS) for _ in range(2)]

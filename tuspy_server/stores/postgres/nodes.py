@@ -60,6 +60,7 @@ class Node:
             lambda connection: connection.fetch(SQL["beat"], self.id, self._forgotten),
             seconds=max(self._interval_seconds, SHORTEST_SECONDS),
             repeatable=True,
+            urgent=True,  # behind hundreds of uploads' statements it would come too late
         )
 
     async def _run(self) -> None:
