@@ -47,7 +47,8 @@ EVERYTHING: Final = Grant()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
-    """What a hook is told of the request.
+    """What a hook is told of the request. Its `repr` has neither headers nor query: an application may log what it is
+    given, and there are tokens and cookies among them.
 
     Attributes:
         method: as received.
@@ -62,8 +63,8 @@ class RequestContext:
 
     method: str
     path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
     client: str | None = None
     grant: Grant = EVERYTHING
     upload_id: str | None = None

@@ -153,3 +153,11 @@ async def test_the_request_is_told_whole() -> None:
         upload_id="u",
         job_id="j",
     )
+
+
+async def test_what_an_application_logs_of_a_request_has_no_token() -> None:
+    """X19: `pre_finish`, too, is given one."""
+    asked = scope(query=b"access_token=t0ken", authorization=b"Bearer t0ken")
+    request = await authority().grant(Intent.CREATE, asked)
+    assert (request.headers["authorization"], request.query) == ("Bearer t0ken", {"access_token": "t0ken"})
+    assert "t0ken" not in repr(request)
