@@ -61,6 +61,10 @@ ALTER TABLE deliveries
     ADD COLUMN lease_token     text COLLATE "C",
     ADD COLUMN first_leased_at timestamptz;
 
+-- For what is asked for by its time alone, see the lease in outbox.sql: the planner took the other one of the two for the
+-- earliest of an upload, too, and read all that waited.
+CREATE INDEX deliveries_due ON deliveries (consumer, due_at) WHERE status = 'waiting' AND due_at > '-infinity';
+DROP INDEX deliveries_waiting;
 CREATE INDEX deliveries_dead ON deliveries (position) WHERE status = 'dead';
 
 -- Judge finished uploads whose deliveries to those who process them have just been settled, or are none.

@@ -49,16 +49,17 @@ ORDER BY name;
 SELECT relay_committed($1::integer);
 
 -- name: lease
--- Two leases at once share nothing: what the other has locked is skipped, what it has leased is not due any more. The
--- earliest of an upload is asked for in the order of deliveries_in_order: a NOT EXISTS of an earlier one is planned
--- over the other index for as long as the table has no statistics, and then looks at all that waits for each that is due.
+-- Two leases at once share nothing: what the other has locked is skipped, what it has leased is not due any more.
+-- The bound of due_at that all pass is that of deliveries_due: the earliest of an upload, asked for without it, can only
+-- be looked for in deliveries_in_order. As long as the table has no statistics the planner would take either.
 -- A replay and a purge that have not seen each other leave a delivery without its event: it must hold up no other.
 WITH due AS MATERIALIZED (
     SELECT first.*, (SELECT events.position FROM events WHERE events.position = first.position) AS found
     FROM unnest($1::text[]) AS wanted (consumer), LATERAL (
         SELECT waiting.position, waiting.consumer, waiting.due_at
         FROM deliveries AS waiting
-        WHERE waiting.consumer = wanted.consumer AND waiting.status = 'waiting' AND waiting.due_at <= now()
+        WHERE waiting.consumer = wanted.consumer AND waiting.status = 'waiting'
+          AND waiting.due_at > '-infinity' AND waiting.due_at <= now()
           AND waiting.position = (SELECT earliest.position FROM deliveries AS earliest
                                   WHERE earliest.consumer = waiting.consumer AND earliest.status = 'waiting'
                                     AND earliest.upload_id = waiting.upload_id
@@ -93,7 +94,7 @@ SELECT settle_deliveries($1::bigint[], $2::text[], $3::integer[], $4::text, $5::
 SELECT extract(epoch FROM min(first.due_at) - now())::float8
 FROM unnest($1::text[]) AS wanted (consumer), LATERAL (
     SELECT waiting.due_at FROM deliveries AS waiting
-    WHERE waiting.consumer = wanted.consumer AND waiting.status = 'waiting'
+    WHERE waiting.consumer = wanted.consumer AND waiting.status = 'waiting' AND waiting.due_at > '-infinity'
       AND waiting.position = (SELECT earliest.position FROM deliveries AS earliest
                               WHERE earliest.consumer = waiting.consumer AND earliest.status = 'waiting'
                                 AND earliest.upload_id = waiting.upload_id
