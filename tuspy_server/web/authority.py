@@ -66,16 +66,17 @@ class Authority:
         if self._hooks.has(Question.AUTHORIZE):
             return replace(request, grant=await self._asked(intent, request))
         is_named = upload_id is not None or job_id is not None
-        if intent is Intent.CREATE or is_named or (self._api_open and self._is_meant(request)):
+        if intent is Intent.CREATE or is_named:
             return request
-        raise Unauthorized("lists, sums and streams of everything need the server's api_token; name one upload or job")
-
-    def _is_meant(self, request: RequestContext) -> bool:
+        if not self._api_open:
+            raise Unauthorized(
+                "lists, sums and streams of everything need the server's api_token; name one upload or job"
+            )
         host = request.headers.get("host")
-        if self._api_hosts.allow(host):
-            return True
-        log.warning("api.host.refused", host=(host or "")[:LOGGED_CHARACTERS], setting="api_hosts")
-        return False
+        if not self._api_hosts.allow(host):
+            log.warning("api.host.refused", host=(host or "")[:LOGGED_CHARACTERS], setting="api_hosts")
+            raise Unauthorized("by this Host the server is not open; its api_hosts says by which it is")
+        return request
 
     def _has_token(self, request: RequestContext, *, token_in_query: bool) -> bool:
         if self._api_token is None:

@@ -93,7 +93,7 @@ class BodyReader:
         finally:
             self._held_bytes -= len(content)
         if content.count(b"{") + content.count(b"[") > self._most_objects:
-            raise InvalidRequest(f"the body has more than {self._most_objects} objects and arrays")
+            raise InvalidRequest(f"the body has more than {self._most_objects} braces and brackets, texts included")
         try:
             return model.model_validate_json(content), bytes(content)
         except ValidationError as error:
