@@ -66,6 +66,7 @@ async def test_the_lifespan_can_be_the_hosts(tmp_path: Path) -> None:
     tus = TusServer(settings(tmp_path))
     async with listen(Starlette(routes=[Mount("/files", tus)], lifespan=tus.lifespan)) as port:
         assert (tmp_path / "tuspy.sqlite3").exists()
+        assert (tmp_path / "files").stat().st_mode & 0o077 == 0, "names there are capabilities (I9)"
         assert (await Served(port, tus).post({"Upload-Length": "5"})).status == 201
 
 

@@ -41,7 +41,8 @@ class FilesystemBlobStore:
 
     async def open(self) -> None:
         """See the port."""
-        self._folder.path.mkdir(parents=True, exist_ok=True)
+        # Names of files are ids of uploads, and who knows one may fetch it over HTTP.
+        self._folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._durable:
             await self._call(lambda: calls.sync_folder(self._folder.path.parent))
 
