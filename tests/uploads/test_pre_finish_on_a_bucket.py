@@ -191,6 +191,21 @@ def test_a_crash_while_it_is_asked_has_another_node_ask(stage: Stage, asked: Ask
     assert stage.events().count(EventType.FINISHED) == 1
 
 
+def test_a_server_that_comes_back_after_the_expiry_asks_more_than_once(stage: Stage, asked: Asked) -> None:
+    """I1: the application may come up a moment later, and all bytes are there."""
+    upload = stage.create().result()
+    asked.open.clear()
+    stage.patch(stage.here, upload, 0, WHOLE)
+    stage.here.die()
+    stage.world.kill(stage.here.seat, power_cut=False)
+    asked.open.set()
+    asked.answers = [HookFailed()] * 5
+    stage.loop.advance(2 * IDLE_SECONDS)
+    stage.loop.carry_out(stage.there.uploads.recover())
+    stage.loop.advance(60)
+    assert stage.is_finished(upload)
+
+
 def test_a_crash_behind_a_put_object_has_the_next_writer_ask(stage: Stage, asked: Asked) -> None:
     upload = stage.create(length=len(SINGLE)).result()
     asked.open.clear()

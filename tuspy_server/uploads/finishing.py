@@ -27,6 +27,10 @@ MOST_TRIES: Final = 10
 
 FIRST_RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY_SECONDS: Final = 30.0
+TROUBLED_SECONDS: Final = 300.0
+"""For which `pre_finish` has failed at least, before an upload ends by that: after an outage longer than its expiry the
+application may come up a moment later than this server."""
+
 LOOK_SECONDS: Final = 0.25
 """Between two looks at an upload that another node puts together."""
 
@@ -53,6 +57,7 @@ class _Run:
     def __init__(self, request: RequestContext | None) -> None:
         self.request = request
         self._since = asyncio.get_running_loop().time()
+        self._troubled_since: float | None = None
         self._again = asyncio.Event()
         self._troubled: asyncio.Future[TusError] = asyncio.get_running_loop().create_future()
 
@@ -68,14 +73,18 @@ class _Run:
         self._again.set()
 
     def is_late(self, upload: Upload) -> bool:
-        """Whether an upload would have expired by now, were it not for its last byte; `upload`: as the run began."""
-        if upload.expires_at is None:
+        """Whether an upload would have expired by now, were it not for its last byte, and its hook has failed for long;
+        `upload`: as the run began."""
+        if upload.expires_at is None or self._troubled_since is None:
             return False
-        run_seconds = asyncio.get_running_loop().time() - self._since
-        return upload.as_of + timedelta(seconds=run_seconds) >= upload.expires_at
+        now = asyncio.get_running_loop().time()
+        overdue = upload.as_of + timedelta(seconds=now - self._since) >= upload.expires_at
+        return overdue and now - self._troubled_since >= TROUBLED_SECONDS
 
     def trouble(self, error: TusError) -> None:
         """Tell those who wait, who are not to wait for ever longer tries."""
+        if self._troubled_since is None:
+            self._troubled_since = asyncio.get_running_loop().time()
         if not self._troubled.done():
             self._troubled.set_result(error)
 
