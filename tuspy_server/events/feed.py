@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from tuspy_server.events.cloudevents import BEGINNING, CURSOR_DIGITS, Cursor, cursor_of
+from tuspy_server.events.cloudevents import BEGINNING, CURSOR_DIGITS, MOST_POSITION, Cursor, cursor_of
 from tuspy_server.events.hub import Hub
 from tuspy_server.events.subscription import PAGE, Interest, Subscription
 from tuspy_server.model import Event
@@ -106,7 +106,8 @@ class Feed:
         async with self._replays:
             if cursor.digits == "0" * CURSOR_DIGITS and cursor.position:
                 # Made when the event there was gone already: nothing is missing if the next one follows directly.
-                following = await self._log.events(cursor.position, 1)
+                # With an end: a log may put what it is asked without one, which is our own reading, before uploads.
+                following = await self._log.events(cursor.position, 1, up_to=MOST_POSITION)
                 if following:
                     return following[0].position == cursor.position + 1
                 return await self._log.last_position() == cursor.position
