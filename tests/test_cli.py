@@ -116,6 +116,7 @@ def test_config_show_reads_back(tmp_path: Path) -> None:
         "TUSPY_SERVER_SERVICE_PORT_HTTP": "80",
         "TUSPY_SERVER_PORT": "tcp://10.0.0.1:80",
         "TUSPY_SERVER_PORT_80_TCP_ADDR": "10.0.0.1",
+        "TUSPY_PORT": "tcp://10.0.0.2:80",  # of a Service `tuspy`
     }
     result = run(tmp_path, "config", "show", "--port", "1234", variables=variables)
     assert result.status == 0

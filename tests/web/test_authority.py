@@ -17,7 +17,9 @@ from tuspy_server.protocol.errors import (
     UploadNotFound,
 )
 from tuspy_server.web.authority import Authority
+from tuspy_server.web.cors import Cors
 from tuspy_server.web.hosts import Hosts
+from tuspy_server.web.origins import Origins
 
 TOKEN = "s3cret-tökén"
 
@@ -82,6 +84,35 @@ async def test_an_open_server_is_asked_by_its_own_names(host: str, is_open: bool
         else:
             with pytest.raises(Unauthorized):
                 await guarded.grant(Intent.SUBSCRIBE, asked)
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_open"),
+    [
+        (None, True),
+        ("http://127.0.0.1:8080", True),
+        ("https://app.example", True),
+        ("https://evil.example", False),
+        ("null", False),
+    ],
+)
+async def test_an_open_server_is_not_open_to_every_page_that_somebody_inside_opens(
+    origin: str | None, is_open: bool
+) -> None:
+    """X06, X16: `*` lets all pages upload; it does not let them list what others have uploaded."""
+    fields = [(b"host", b"127.0.0.1:8080"), *([] if origin is None else [(b"origin", origin.encode())])]
+    cors = Cors(("*", "https://app.example"), credentials=False)
+    guarded = Authority(
+        BlockingHooks(5.0), api_token=None, api_open=True, api_origins=Origins(cors, None, any_counts=False)
+    )
+    asked = {**scope(), "headers": fields}
+    assert (await guarded.grant(Intent.CREATE, asked)).grant == EVERYTHING
+    assert (await guarded.grant(Intent.SUBSCRIBE, asked, upload_id="u")).grant == EVERYTHING
+    if is_open:
+        assert (await guarded.grant(Intent.READ, asked)).grant == EVERYTHING
+    else:
+        with pytest.raises(Unauthorized):
+            await guarded.grant(Intent.READ, asked)
 
 
 @pytest.mark.parametrize("intent", list(Intent))

@@ -42,13 +42,13 @@ async def test_events_come_as_they_happen(serve: Serve) -> None:
 
 
 async def test_the_head_keeps_proxies_from_holding_events_back(serve: Serve) -> None:
-    server = await serve(**OPEN)
+    server = await serve(**OPEN, cors_origins=("https://app.example",))
     source = EventSource(server.port, fields={"Origin": "https://app.example"})
     reply = await source.open()
     await source.close()
     assert reply["content-type"] == "text/event-stream; charset=utf-8"
     assert (reply["cache-control"], reply["x-accel-buffering"]) == ("no-store", "no")
-    assert reply["access-control-allow-origin"] == "*"
+    assert reply["access-control-allow-origin"] == "https://app.example"
     preflight = await server.request("OPTIONS", "/events", {"Origin": "https://app.example"})
     assert (preflight.status, preflight["access-control-allow-methods"] != "") == (204, True)
     refused = await server.request("POST", "/events")

@@ -142,7 +142,7 @@ def _from_environment() -> tuple[dict[str, Given], Path | None]:
         upper = name.upper()
         if not upper.startswith(ENVIRONMENT_PREFIX):
             continue
-        if upper not in fields and SERVICE_LINK.fullmatch(f"{upper}={value}"):
+        if SERVICE_LINK.fullmatch(f"{upper}={value}"):
             continue
         if upper == FILE_VARIABLE:
             file = Path(value) if value else None

@@ -41,6 +41,7 @@ from tuspy_server.web.endpoint import UploadsEndpoint
 from tuspy_server.web.hosts import Hosts
 from tuspy_server.web.location import Locations
 from tuspy_server.web.metrics import Metrics
+from tuspy_server.web.origins import Origins
 from tuspy_server.web.streams import Streams, make_streams
 
 __all__ = [
@@ -105,11 +106,13 @@ def compose(
     wakeup: Wakeup = stores.news or LocalWakeup()
     metrics = Metrics()
     blocking = blocking or BlockingHooks(settings.hook_seconds)
+    cors = Cors(settings.cors_origins, settings.cors_credentials)
     authority = Authority(
         blocking,
         api_token=None if settings.api_token is None else settings.api_token.get_secret_value(),
         api_open=settings.api_open,
         api_hosts=Hosts.of(settings.api_hosts, settings.public_url),
+        api_origins=Origins(cors, settings.public_url, any_counts=False),
     )
     streams = make_streams(
         settings, authority, log=stores.outbox, uploads=stores.uploads, jobs=stores.jobs, bus=stores.progress
@@ -118,7 +121,6 @@ def compose(
     gate = GateChain([HookGate(blocking), *over_http])
     senders = _senders(settings, stores.blobs)
     locations = Locations.from_settings(settings.public_url, settings.trusted_proxies)
-    cors = Cors(settings.cors_origins, settings.cors_credentials)
     uploads = _uploads(settings, stores, wakeup, Observers(metrics, streams.progress), gate)
     jobs, api = None, None
     chores: list[Chore] = []

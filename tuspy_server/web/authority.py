@@ -14,6 +14,7 @@ from tuspy_server.events.blocking import BlockingHooks, Question, misanswered
 from tuspy_server.protocol.errors import Forbidden, JobNotFound, Unauthorized, UploadNotFound
 from tuspy_server.web.context import request_context
 from tuspy_server.web.hosts import Hosts
+from tuspy_server.web.origins import Origins
 
 log = structlog.get_logger("tuspy_server.web")
 
@@ -28,13 +29,20 @@ class Authority:
     or `api_open`. The api_token opens everything, with and without `authorize`."""
 
     def __init__(
-        self, hooks: BlockingHooks, *, api_token: str | None, api_open: bool, api_hosts: Hosts = ANY_HOST
+        self,
+        hooks: BlockingHooks,
+        *,
+        api_token: str | None,
+        api_open: bool,
+        api_hosts: Hosts = ANY_HOST,
+        api_origins: Origins | None = None,
     ) -> None:
-        """See the settings of these names."""
+        """See the settings of these names; `api_origins`: the pages for which `api_open` holds, None for all."""
         self._hooks = hooks
         self._api_token = api_token.encode() if api_token else None
         self._api_open = api_open
         self._api_hosts = api_hosts
+        self._api_origins = api_origins
 
     async def grant(
         self,
@@ -76,6 +84,8 @@ class Authority:
         if not self._api_hosts.allow(host):
             log.warning("api.host.refused", host=(host or "")[:LOGGED_CHARACTERS], setting="api_hosts")
             raise Unauthorized("by this Host the server is not open; its api_hosts says by which it is")
+        if self._api_origins is not None and not self._api_origins.allow(scope):
+            raise Unauthorized("to pages of other origins the server is open only where cors_origins names them")
         return request
 
     def _has_token(self, request: RequestContext, *, token_in_query: bool) -> bool:

@@ -12,15 +12,21 @@ from tuspy_server.web.cors import Cors
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Those of CORS, and the server's own."""
+    """Those of CORS, and the server's own.
+
+    Attributes:
+        any_counts: whether `*` of CORS lets in pages of any origin. Not where a request needs nothing but to come from
+            inside: a page of a stranger's, opened by somebody inside, would read everything.
+    """
 
     cors: Cors
     public_url: str | None
+    any_counts: bool = True
 
     def allow(self, scope: Scope) -> bool:
         """Whether the request comes from no page at all, from one of an allowed origin, or from one of this server."""
         origin, host = header(scope, b"origin"), header(scope, b"host")
-        if origin is None or "*" in self.cors.origins or origin in self.cors.origins:
+        if origin is None or (self.any_counts and "*" in self.cors.origins) or origin in self.cors.origins:
             return True
         own = {host, urlsplit(self.public_url).netloc if self.public_url else None}
         try:

@@ -105,18 +105,21 @@ class Prober:
         return None
 
     async def _cleaned(self) -> None:
+        stale = []
         with suppress(S3Error):  # those that are known are aborted all the same
-            found = await self._bucket.list_multiparts(self._all)
-            self._multiparts.extend((key, multipart_id) for key, multipart_id in found if self._goes(key))
+            for key, multipart_id in await self._bucket.list_multiparts(self._all):
+                if key.startswith(self._prefix):
+                    self._multiparts.append((key, multipart_id))
+                elif _is_stale(key.removeprefix(self._all)):
+                    stale.append((key, multipart_id))
         for key, multipart_id in dict.fromkeys(self._multiparts):
             await self._bucket.abort_multipart(key, multipart_id)
-        await self._bucket.delete_objects(filter(self._goes, await self._bucket.list_objects(self._all)))
-
-    def _goes(self, key: str) -> bool:
-        """Ours, or of one that was killed. Another node may be probing beside us."""
-        matched = _NAME.match(key.removeprefix(self._all))
-        is_stale = matched is not None and int(matched[1], 16) < time.time() - STALE_SECONDS
-        return key.startswith(self._prefix) or is_stale
+        found = await self._bucket.list_objects(self._all)
+        await self._bucket.delete_objects([key for key in found if key.startswith(self._prefix)])
+        with suppress(S3Error):  # what others have left must not keep this one from its start
+            for key, multipart_id in stale:
+                await self._bucket.abort_multipart(key, multipart_id)
+            await self._bucket.delete_objects([key for key in found if _is_stale(key.removeprefix(self._all))])
 
     async def _put(self, name: str, *, if_none_match: bool = False, if_match: str | None = None) -> str:
         return await self._bucket.put_object(
@@ -248,3 +251,9 @@ class Prober:
         facts = await self._bucket.head_object(key)
         if facts is None or facts.length != total or tail != self._content[0]:
             raise S3Error("CompleteMultipartUpload", "OtherObject", 200)
+
+
+def _is_stale(name: str) -> bool:
+    """Of a probe that was killed: another node may be probing beside us."""
+    matched = _NAME.match(name)
+    return matched is not None and int(matched[1], 16) < time.time() - STALE_SECONDS

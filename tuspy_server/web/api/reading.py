@@ -37,7 +37,7 @@ HELD_BYTES: Final = 32 << 20
 what others hold: of those there are as many as connections."""
 
 LEAST_OBJECTS: Final = 40_000
-OBJECTS_EACH_FILE: Final = 8
+OBJECTS_EACH_FILE: Final = 16
 """Braces and brackets that a body may have, those in its texts among them: a million of empty objects, which a body has
 room for, would take a third of a second to be decoded, and nobody else is served meanwhile (fault R08)."""
 
