@@ -15,7 +15,7 @@ from typing import Final
 
 from bench import load, scripts, wire
 from bench.driver import Script
-from bench.measure import CREATION_PATH, parts
+from bench.measure import CREATION_PATH, parts, warm_up
 from bench.place import Place
 from bench.process import REPOSITORY, Running, machine_cpu_seconds
 from bench.results import Sample
@@ -54,6 +54,8 @@ def measure(server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
 def _late(stack: ExitStack, below: Services, server: Server, shape: Shape, repeat: int, place: Place) -> Sample:
     """Uploads that wait for their bytes, followed on two nodes; then all of them finish at once."""
     nodes = [_start(stack, below, server, place.folder / f"node-{number}") for number in range(NODES)]
+    for node in nodes:
+        warm_up(node, place.source)
     answers: list[Answer] = []
     host = f"127.0.0.1:{nodes[0].port}"
     created: list[Script] = [
