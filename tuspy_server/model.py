@@ -69,9 +69,8 @@ class Processing(StrEnum):
     """One of them has given it up."""
 
 
-PARTS_IN_FLIGHT: Final = 6
-"""Parts of one upload that may be on their way to an object store, and uncounted, at once. Where a call takes 30 ms,
-one client gets 0.5 GiB/s with 3 of them and 0.7 with 6; 8 bring little more."""
+PARTS_IN_FLIGHT: Final = 3
+"""Parts of one upload that may be on their way to an object store, and uncounted, at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
