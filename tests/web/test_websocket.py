@@ -314,8 +314,9 @@ async def test_a_client_that_never_connects_is_not_waited_for(serve: Serve, monk
 async def test_one_connection_follows_only_so_much(serve: Serve) -> None:
     """I10."""
     server = await serve(**OPEN)
+    topics = [f"/topic/upload/{upload_id(await server.create(10))}" for _ in range(13)]
     async with stomp(server.port) as client:
         await client.connect()
         for number in range(101):
-            await client.send("SUBSCRIBE", id=str(number), destination="/topic/events")
+            await client.send("SUBSCRIBE", id=str(number), destination=topics[number % 13])
         assert (await ending(client))["code"] == "too_many_subscriptions"
