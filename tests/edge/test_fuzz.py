@@ -39,7 +39,7 @@ LAST: Final = head("GET", "/last", {"Connection": "close"})
 OPTIONS: Final = EdgeOptions(head_bytes=4096, linger_seconds=0.2)
 
 NO_VERSION: Final = re.compile(rb"(?m)^[A-Z]+ [^ \r\n]+\r?\n")
-NO_PATH: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*[ ?]")
+NO_PATH: Final = re.compile(rb"[A-Za-z+.-]://[^/]*[ ?]")
 
 STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 \d\d\d ")
 
