@@ -58,6 +58,19 @@ async def test_an_object_that_came_to_a_chosen_key_meanwhile_is_not_overwritten(
     assert bucket.objects[key].content == b"precious"
 
 
+async def test_a_multipart_upload_of_another_program_at_a_chosen_key_goes_on(site: Site, bucket: MemoryBucket) -> None:
+    """I9: the listing does not say whose it is. Only the one that is recorded is aborted."""
+    upload = await site.create(len(CONTENT), key="reports/2026")
+    assert upload.placement is not None
+    await site.append(upload.id, CONTENT[:-1])
+    theirs = await bucket.create_multipart(upload.placement.key, ObjectHeaders())
+    assert len(bucket.multiparts) == 2
+    await site.end(upload.id)
+    await site.clean_later()
+    assert list(bucket.multiparts) == [theirs]
+    assert not bucket.objects
+
+
 async def test_our_own_object_at_a_chosen_key_is_known_after_a_lost_answer(site: Site, bucket: MemoryBucket) -> None:
     """S06 (I7)."""
     upload = await site.create(len(CONTENT), key="reports/2026")

@@ -19,9 +19,21 @@ _ROUNDS: Final = 5
 log = structlog.get_logger("tuspy_server.s3")
 
 
-async def clean(bucket: Bucket, keys: Keys, cleanup: Cleanup, placement: Placement, *, keeps_metadata: bool) -> None:
+async def clean(
+    bucket: Bucket,
+    keys: Keys,
+    cleanup: Cleanup,
+    placement: Placement,
+    *,
+    keeps_metadata: bool,
+    key_is_chosen: bool = False,
+) -> None:
     """Of a finished upload the pieces go; of every other the parts and the object, too. Where the bucket may hold what
     no row names it is listed, until nothing is found any more.
+
+    Args:
+        key_is_chosen: others may write to the key, too. No listing says whose a multipart upload is, so only the one
+            that is recorded is aborted: one that a crash has kept from being recorded is left to the bucket's rule.
 
     Raises:
         StorageFault: something is still found after several rounds; a later try may do better.
@@ -37,7 +49,7 @@ async def clean(bucket: Bucket, keys: Keys, cleanup: Cleanup, placement: Placeme
         await _abort(bucket, placement.key, placement.multipart_id)
     for _ in range(_ROUNDS):
         pieces = await bucket.list_objects(keys.pieces_prefix(upload.id))
-        multiparts = await _multiparts(bucket, placement.key)
+        multiparts = [] if key_is_chosen else await _multiparts(bucket, placement.key)
         if not pieces and not multiparts:
             break
         log.info("s3.leftovers.found", upload_id=upload.id, pieces=len(pieces), multiparts=len(multiparts))

@@ -219,7 +219,7 @@ class S3BlobStore:
                 assembly,
                 copies_parts=self._copies_parts,
                 keeps_metadata=self._shared.puts_single,
-                key_is_chosen=not (_OWN_ID.fullmatch(upload.id) and upload.id in placement.key),
+                key_is_chosen=_is_chosen(upload, placement),
             ).run()
         except S3Error as error:
             raise translate(error) from error
@@ -261,7 +261,14 @@ class S3BlobStore:
         self._shared.cache.drop(upload.id)
         bucket = await self._bucket_of(placement)
         try:
-            await clean(bucket, self._options.keys, cleanup, placement, keeps_metadata=self._shared.puts_single)
+            await clean(
+                bucket,
+                self._options.keys,
+                cleanup,
+                placement,
+                keeps_metadata=self._shared.puts_single,
+                key_is_chosen=_is_chosen(upload, placement),
+            )
         except S3Error as error:
             raise translate(error) from error
 
@@ -291,3 +298,8 @@ def _placement_of(upload: Upload) -> Placement:
 def _give_back(pool: PagePool, pages: list[memoryview]) -> None:
     for page in pages:
         pool.give_back(page)
+
+
+def _is_chosen(upload: Upload, placement: Placement) -> bool:
+    """Whether others may write to the key, too: a hook has chosen it, or the id in it."""
+    return not (_OWN_ID.fullmatch(upload.id) and upload.id in placement.key)
