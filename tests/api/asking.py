@@ -61,7 +61,7 @@ class Api:
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
     """Wait for a condition that has no event of its own; a deadline, not a guess, ends it."""
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110
+        while not await condition():  # noqa: ASYNC110  # no event tells it
             await asyncio.sleep(0.01)
 
 

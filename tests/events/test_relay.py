@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,14 +14,6 @@ from tuspy_server.events import relay, settling
 from tuspy_server.events.hooks import AT_ONCE
 from tuspy_server.model import Event, EventType, Processing, event_id
 from tuspy_server.ports import Consumer, Delivery, DeliveryStatus
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[RelayRig]:
-    rig = RelayRig(tmp_path)
-    await rig.open()
-    yield rig
-    await rig.close()
 
 
 async def test_each_event_reaches_each_hook_that_wants_it(rig: RelayRig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,14 +22,6 @@ from tuspy_server.protocol.errors import StoreUnavailable
 class Unspeakable(Exception):
     def __str__(self) -> str:
         raise ValueError
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[RelayRig]:
-    rig = RelayRig(tmp_path)
-    await rig.open()
-    yield rig
-    await rig.close()
 
 
 async def _due_later(rig: RelayRig) -> bool:

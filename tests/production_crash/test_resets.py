@@ -29,7 +29,7 @@ def test_a_reset_keeps_what_was_shown_and_no_byte_too_many(pair: Production, nod
             if count % 2:
                 patch.send(CONTENT[count : count + LATER])
             patch.reset()
-        wait_for(lambda: pair.row(upload)["writer"] is None, "the body has ended")  # noqa: B023
+        wait_for(lambda: pair.row(upload)["writer"] is None, "the body has ended")  # noqa: B023  # as above
         offset = upload.head()
         assert count <= offset <= patch.sent
         assert there.head() == offset

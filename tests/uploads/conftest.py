@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 import pytest
 import structlog
 
+from tests.uploads.stage import Stage
+
 
 def _drop(_logger: object, _name: str, _event: MutableMapping[str, Any]) -> NoReturn:
     raise structlog.DropEvent
@@ -19,3 +21,10 @@ def quiet() -> Iterator[None]:
     structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.uploads.bodies import ScriptedBody
@@ -16,13 +14,6 @@ from tuspy_server.protocol.errors import (
     UploadBusy,
     UploadGone,
 )
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    stage.close()
 
 
 def test_the_last_byte_is_acknowledged_with_the_finish_and_not_before(stage: Stage) -> None:

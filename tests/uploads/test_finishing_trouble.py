@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.uploads.gated_bucket import BucketFault
@@ -18,13 +16,6 @@ from tuspy_server.protocol.errors import (
     UploadGone,
 )
 from tuspy_server.uploads.finishing import MOST_TRIES
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    stage.close()
 
 
 @pytest.mark.parametrize("call", ["assembly", "UploadPart", "CompleteMultipartUpload", "finish"])

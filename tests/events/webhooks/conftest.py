@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
-from tests.events.rig import RelayRig
 from tests.support.receivers import Answer, Receiver, take
 
 MakeReceiver = Callable[..., Awaitable[Receiver]]
@@ -24,11 +22,3 @@ async def make_receiver() -> AsyncIterator[MakeReceiver]:
     yield make
     for receiver in receivers:
         await receiver.stop()
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[RelayRig]:
-    rig = RelayRig(tmp_path)
-    await rig.open()
-    yield rig
-    await rig.close()

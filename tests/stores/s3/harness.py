@@ -34,7 +34,7 @@ def new_id() -> str:
 async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
     """Wait for something inside others that tells nobody."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110  # no event tells it
             await asyncio.sleep(0.001)
 
 
