@@ -142,7 +142,7 @@ async def test_a_receiver_that_stays_down_is_given_up_and_kept_for_people(hooked
         hooked.rig.pass_time(12 * HOUR)
     [dead] = await hooked.rig.deliveries()
     assert (dead.event.upload_id, dead.error) == (upload.id, "answered 500: sorry")
-    assert attempts >= 10
+    assert dead.attempts >= 10  # the relay's own count: it may try twice between two looks of the loop above
     receiver.answer = take
     assert await hooked.rig.outbox.retry_now(DeliveryFilter(status=DeliveryStatus.DEAD)) == 1
     hooked.rig.wakeup.notify()
