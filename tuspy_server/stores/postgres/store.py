@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
@@ -35,7 +36,7 @@ class PostgresUploadStore(PostgresAssemblies):
         try:
             await migrate(self._pool)
             await self._node.start()
-            await self._release_dead()
+            await self._release_dead(batches=1)  # the rest is for the sweeps: there may be 100,000
         except BaseException:
             await self.close()
             raise
@@ -164,12 +165,12 @@ class PostgresUploadStore(PostgresAssemblies):
         rows = await self._pool.fetch(SQL["count_by_status"], repeatable=True)
         return {UploadStatus(row["status"]): row["uploads"] for row in rows}
 
-    async def _release_dead(self) -> int:
+    async def _release_dead(self, batches: int | None = None) -> int:
         # A node that has been killed is dead only when its heart has been silent for long enough, often after the start
         # of the one that takes its place.
         await self._pool.fetch(SQL["release_leases"], self._node.alive, repeatable=True)
         released = 0
-        while True:
+        for _ in itertools.count() if batches is None else range(batches):
             values = (self._node.id, self._node.alive, DEAD_BATCH)
             row = await self._pool.fetch_row(SQL["release_dead"], *values, repeatable=True)
             if row is None:
@@ -177,4 +178,5 @@ class PostgresUploadStore(PostgresAssemblies):
             seen, cleared = int(row["seen"]), int(row["released"])
             released += cleared
             if seen < DEAD_BATCH:
-                return released
+                break
+        return released

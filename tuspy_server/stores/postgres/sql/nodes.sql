@@ -32,9 +32,14 @@ WITH RECURSIVE known AS (
     WHERE writer_node <> $1
       AND NOT EXISTS (SELECT FROM nodes WHERE nodes.id = known.writer_node AND nodes.beat_at > now() - $2::interval)
 ), locked AS MATERIALIZED (
-    SELECT uploads.id, uploads.writer FROM dead JOIN uploads USING (writer_node)
-    WHERE uploads.status = 'uploading'
-    LIMIT $3 FOR UPDATE OF uploads SKIP LOCKED
+    -- A join would read all rows of the dead nodes for each batch of them.
+    SELECT theirs.id, theirs.writer
+    FROM dead CROSS JOIN LATERAL (
+        SELECT uploads.id, uploads.writer FROM uploads
+        WHERE uploads.status = 'uploading' AND uploads.writer_node = dead.writer_node
+        ORDER BY uploads.writer_node LIMIT $3 FOR UPDATE SKIP LOCKED
+    ) AS theirs
+    LIMIT $3
 ), released AS (
     UPDATE uploads
     SET writer = NULL, writer_node = NULL,
