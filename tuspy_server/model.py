@@ -69,8 +69,10 @@ class Processing(StrEnum):
     """One of them has given it up."""
 
 
-PARTS_IN_FLIGHT: Final = 3
-"""Parts of one upload that may be on their way to an object store, and uncounted, at once."""
+PARTS_IN_FLIGHT: Final = 6
+"""Parts of one upload that may be on their way to an object store at once, and how far past what is counted: so many a
+claim over another writer contests. A row keeps the number of the node that has claimed it, as that of the next one's
+release may differ; a part that is sent, and not contested, may replace one of the next writer's that counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.uploads.bodies import ScriptedBody
+from tests.uploads.bucket_world import PART_BYTES
 from tests.uploads.stage import Stage
-from tuspy_server.model import UploadStatus
+from tuspy_server.model import PARTS_IN_FLIGHT, UploadStatus
 from tuspy_server.protocol.core import Patch
 from tuspy_server.protocol.errors import StoreUnavailable, WriterFenced
 
@@ -61,7 +62,8 @@ def test_a_part_that_is_stored_is_counted_though_no_byte_comes_after_it(stage: S
 def test_the_last_part_waits_for_a_commit_rather_than_become_a_piece(stage: Stage) -> None:
     """Seen on a busy machine: the body was whole before its first commit, and the last of 13 parts was put as a piece
     and copied, for two calls more than the architecture's table allows."""
-    content = bytes(range(20))  # five parts; the fifth may not go before one is counted
+    parts = PARTS_IN_FLIGHT + 2  # the last of them may not go before one is counted
+    content = bytes(range(parts * PART_BYTES))
     upload = stage.create(length=len(content)).result()
     assert stage.patch(stage.here, upload, 0, content).result().status is UploadStatus.FINISHED
-    assert stage.world.bucket.calls == {"CreateMultipartUpload": 1, "UploadPart": 5, "CompleteMultipartUpload": 1}
+    assert stage.world.bucket.calls == {"CreateMultipartUpload": 1, "UploadPart": parts, "CompleteMultipartUpload": 1}

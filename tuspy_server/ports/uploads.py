@@ -50,7 +50,7 @@ class UploadStore(Protocol):
         has room: `upload_offset + body_bytes` within the known or declared length, and a known length not redeclared as
         another; none of it above `most_bytes`. The newest claim wins over any earlier writer; over one that had not let
         go it marks the placement unsettled, and contests the parts from that of the offset to `PARTS_IN_FLIGHT` after
-        it. None where one of these does not hold."""
+        it, as that number was where the earlier writer runs. None where one of these does not hold."""
         ...
 
     async def commit(self, commit: Commit) -> Upload | None:

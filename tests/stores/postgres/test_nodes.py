@@ -6,6 +6,7 @@ import asyncio
 import random
 from contextlib import suppress
 from dataclasses import replace
+from typing import cast
 
 import asyncpg
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from tests.contracts import assemblies
 from tests.contracts.rows import claimed, commit, create, draft, expiry_of, finish, finished, new_id, terminate
 from tests.stores.postgres.rigs import MakeRig, PostgresRig, until, with_schema
-from tuspy_server.model import EventType, UploadStatus
+from tuspy_server.model import PARTS_IN_FLIGHT, EventType, Upload, UploadStatus
 from tuspy_server.ports import Consumer, Delivery
 from tuspy_server.protocol.errors import TryLater
+from tuspy_server.stores.postgres import schema
+from tuspy_server.stores.postgres import store as store_module
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.stores import PostgresStores
 
@@ -83,7 +86,7 @@ async def test_writers_of_a_node_whose_heart_has_stopped_are_released(make_rig: 
     assert now.writer is None
     assert now.placement is not None
     assert now.placement.unsettled
-    assert now.placement.contested_to == 4
+    assert now.placement.contested_to == 1 + PARTS_IN_FLIGHT
     assert await here.uploads.commit(commit(row, 1)) is None, "should it wake up again, it is fenced"
     assert [(await there.uploads.get(one.id)) is not None for one in (idle, done)] == [True, True]
 
@@ -182,7 +185,7 @@ async def test_older_code_goes_on_beside_a_newer_schema(rig: PostgresRig) -> Non
         await terminate(rig.uploads, await create(rig.uploads))
         assert list(await rig.uploads.expire(expiry_of, 10)) == []
         await rig.outbox.register([A])
-        assert await rig.outbox.relay(10) > 0
+        assert await rig.outbox.relay(10)
         assert await rig.outbox.lease(["a"], 10, 1)
         await rig.reopen()
         now = await rig.uploads.get(row.id)
@@ -190,6 +193,32 @@ async def test_older_code_goes_on_beside_a_newer_schema(rig: PostgresRig) -> Non
         row = await claimed(rig.uploads, now)
     [version] = await rig.sql("SELECT max(version) AS newest FROM tuspy_migrations")
     assert version["newest"] == 999
+
+
+@pytest.mark.parametrize("theirs", [PARTS_IN_FLIGHT - 2, PARTS_IN_FLIGHT + 2])
+async def test_a_claim_contests_what_the_release_of_the_other_writer_sends(
+    rig: PostgresRig, monkeypatch: pytest.MonkeyPatch, theirs: int
+) -> None:
+    """C14, K05 (I2, I5): with nodes of both releases the claimant's own number would be too small, and a late part of
+    the writer that it fences would replace one of its own that counts."""
+
+    async def contested_to(row: Upload) -> int:
+        dirty = await claimed(rig.uploads, row)
+        assert dirty.placement is not None
+        return dirty.placement.contested_to
+
+    with monkeypatch.context() as other:
+        other.setattr(schema, "PARTS_IN_FLIGHT", theirs)
+        for name in ("create", "claim"):
+            other.setitem(cast("dict[str, str]", store_module.SQL), name, schema.statements()[name])
+        created = await assemblies.placed(rig, writer=new_id())
+        claimed_before = await claimed(rig.uploads, await assemblies.placed(rig))
+    for row in (created, claimed_before):
+        assert await contested_to(row) == 1 + theirs
+        now = await rig.uploads.get(row.id)
+        assert now is not None
+        now = await assemblies.committed(rig, now, 7 * assemblies.P)
+        assert await contested_to(now) == 8 + PARTS_IN_FLIGHT, "of ours, who has claimed it since"
 
 
 async def test_a_second_start_migrates_nothing(rig: PostgresRig) -> None:
@@ -212,12 +241,12 @@ async def test_an_event_that_is_committed_late_is_numbered_late_and_not_skipped(
     )
     early = await create(rig.uploads)
     await rig.outbox.register([A])
-    assert await rig.outbox.relay(10) == 1
+    assert len(await rig.outbox.relay(10)) == 1
     [seen] = await rig.outbox.events(0, 10)
     assert seen.upload_id == early.id
     await late.commit()
     await connection.close()
-    assert await rig.outbox.relay(10) == 1
+    assert len(await rig.outbox.relay(10)) == 1
     [next_seen] = await rig.outbox.events(seen.position or 0, 10)
     assert next_seen.upload_id == "late"
     assert len(await rig.outbox.lease(["a"], 10, 60)) == 2
@@ -229,7 +258,7 @@ async def test_a_relay_waits_for_another_and_then_sees_what_that_one_has_not_see
     first = await create(rig.uploads)
     other = connection.transaction()
     await other.start()
-    assert await connection.fetchval("SELECT relay_committed(10)") == 1
+    assert await connection.fetchval("SELECT count(*) FROM relay_committed(10)") == 1
     relaying = asyncio.create_task(rig.outbox.relay(10))
     await until(
         lambda: connection.fetchval(
@@ -240,7 +269,7 @@ async def test_a_relay_waits_for_another_and_then_sees_what_that_one_has_not_see
     second = await create(rig.uploads)
     await other.commit()
     await connection.close()
-    assert await relaying == 1
+    assert [event.upload_id for event in await relaying] == [second.id]
     assert [event.upload_id for event in await rig.outbox.events(0, 10)] == [first.id, second.id]
 
 

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tests.contracts.rig import ManualClock
 from tests.contracts.rows import draft
@@ -56,6 +57,7 @@ class Writing:
     writer: S3Writer
     uncommitted: Stored = field(default_factory=lambda: Stored(upload_offset=0))
     wanted: bool = False
+    asked: asyncio.Future[None] | None = None
     received: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
@@ -72,17 +74,39 @@ class Writing:
         """Advance by the content; commits where the writer wants that."""
         left = memoryview(content)
         while left:
-            buffer = await self.writer.buffer()
+            buffer = await self._buffer()
             count = min(len(buffer), len(left), most)
             buffer[:count] = left[:count]
             self.writer.advance(count)
             self.received += left[:count]
             left = left[count:]
-            if self.wanted and await self.commit() is None:
-                raise WriterFenced
+            if self.wanted:
+                await self._commit_wanted()
+
+    async def _buffer(self) -> memoryview:
+        """A writer that can take no more bytes before a commit asks for it while it is waited for."""
+        buffer = asyncio.ensure_future(self.writer.buffer())
+        try:
+            while not buffer.done():
+                if self.wanted:
+                    await self._commit_wanted()
+                    continue
+                self.asked = asyncio.get_running_loop().create_future()
+                either: list[asyncio.Future[Any]] = [buffer, self.asked]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return buffer.result()
+        finally:
+            self.asked = None
+            buffer.cancel()
+
+    async def _commit_wanted(self) -> None:
+        if await self.commit() is None:
+            raise WriterFenced
 
     def _want(self) -> None:
         self.wanted = True
+        if self.asked is not None and not self.asked.done():
+            self.asked.set_result(None)
 
     async def commit(self, *, release: bool = False, flush: bool = False) -> Upload | None:
         self.wanted = False

@@ -12,13 +12,16 @@ import pytest
 from tests.stores.s3.harness import PART_BYTES, Site, until
 from tests.stores.s3.test_single import foreign
 from tests.support.memory_bucket import Call, MemoryBucket, Stored
-from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.model import PARTS_IN_FLIGHT, Upload, UploadStatus
 from tuspy_server.ports import Assembly
 from tuspy_server.protocol.errors import BytesMissing, StorageFault, TryLater
 from tuspy_server.stores.s3.crc import crc32c_of
 from tuspy_server.stores.s3.errors import NotSupported, S3Error, Unavailable
 
-CONTENT = random.Random(1).randbytes(4 * PART_BYTES + 99)
+CONTESTED = 1 + PARTS_IN_FLIGHT
+"""Parts that a claim over a writer contests which has not written yet; what follows them is a part of its own."""
+
+CONTENT = random.Random(1).randbytes(CONTESTED * PART_BYTES + 99)
 COMPLETE = "CompleteMultipartUpload"
 
 
@@ -50,7 +53,7 @@ async def test_it_is_put_together_by_whoever_comes_next(site: Site, bucket: Memo
     """Faults C04, C05."""
     row = await completing(site, bucket, contested=contested)
     await assembled(site, bucket, row)
-    assert bucket.calls["UploadPartCopy"] == (8 if contested else 0)
+    assert bucket.calls["UploadPartCopy"] == (2 * CONTESTED if contested else 0), "refused to the one who is gone"
 
 
 @pytest.mark.parametrize("operation", [COMPLETE, "UploadPartCopy"])
@@ -197,7 +200,7 @@ async def test_where_parts_cannot_be_copied_they_are_read_and_sent(site: Site, b
     row = await completing(site, bucket, contested=True)
     bucket.refuse("UploadPartCopy", NotSupported("UploadPartCopy", "NotImplemented", 501), times=None)
     await assembled(site, bucket, row)
-    assert bucket.read_bytes == 4 * PART_BYTES
+    assert bucket.read_bytes == CONTESTED * PART_BYTES
 
 
 @pytest.mark.parametrize(

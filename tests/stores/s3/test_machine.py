@@ -11,7 +11,7 @@ import pytest
 
 from tests.stores.s3.harness import KIB, Node, Site, Writing
 from tests.support.memory_bucket import MemoryBucket, Rule
-from tuspy_server.model import UploadStatus
+from tuspy_server.model import PARTS_IN_FLIGHT, UploadStatus
 from tuspy_server.protocol.errors import BytesMissing, TusError
 
 PART = 64 * KIB
@@ -33,7 +33,10 @@ class Machine:
             puts_single=keeps_metadata,
         )
         self.site.add_node()
-        self.length = self.chance.choice([0, 1, PART - 1, PART, PART + 1, 3 * PART, 7 * PART + 13, 11 * PART + 1])
+        few, some, many = 3, 2 * PARTS_IN_FLIGHT + 1, 3 * PARTS_IN_FLIGHT + 2  # also past what a claim contests
+        self.length = self.chance.choice(
+            [0, 1, PART - 1, PART, PART + 1, few * PART, some * PART + 13, many * PART + 1]
+        )
         self.rules: list[Rule] = []
         self.paused: list[asyncio.Task[None]] = []
         self.upload_id = ""

@@ -9,6 +9,7 @@ import pytest
 
 from tests.stores.s3.harness import KIB, MIB, Site, Writing, until
 from tests.support.memory_bucket import MemoryBucket
+from tuspy_server.model import PARTS_IN_FLIGHT
 from tuspy_server.protocol.errors import BytesMissing, Overloaded
 from tuspy_server.stores.s3.errors import Unavailable
 
@@ -73,6 +74,26 @@ async def test_the_largest_fill_that_is_not_on_its_way_gives_way(crowded: Site, 
     for writing in writings:
         writing.writer.close()
     await crowded.close()
+
+
+async def test_an_upload_whose_own_parts_fill_the_memory_waits_for_them(bucket: MemoryBucket) -> None:
+    """I12: not in line, where a store that takes long over large parts would have it refused for its own sake."""
+    site = Site(bucket, part_bytes=PART, pool_bytes=4 * PART, wait_seconds=0)
+    slow = bucket.hold("UploadPart", times=None)
+    content = some((PARTS_IN_FLIGHT + 2) * PART)
+    upload = await site.create(len(content))
+    writing = await site.patch(upload.id)
+    putting = asyncio.create_task(writing.put(content))
+    await until(lambda: len(slow.seen) == 3)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not putting.done(), "a place in line lasts for no time at all here"
+    slow.release()
+    await putting
+    assert await writing.finish()
+    assert await site.read(upload.id) == content
+    assert bucket.calls["PutObject"] == 0
+    await site.close()
 
 
 async def test_what_is_kept_for_convenience_goes_first(crowded: Site, bucket: MemoryBucket) -> None:

@@ -20,82 +20,96 @@ def some(count: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(count)
 
 
-async def test_parts_are_sent_while_the_next_fills_and_never_more_than_three(site: Site, bucket: MemoryBucket) -> None:
+async def test_parts_are_sent_while_the_next_fills_and_no_more_than_may_be_at_once(
+    site: Site, bucket: MemoryBucket
+) -> None:
     held = bucket.hold("UploadPart", times=None)
-    upload = await site.create(10 * PART_BYTES)
+    content = some((PARTS_IN_FLIGHT + 4) * PART_BYTES)
+    upload = await site.create(len(content))
     writing = await site.patch(upload.id)
-    putting = asyncio.create_task(writing.put(some(10 * PART_BYTES)))
+    putting = asyncio.create_task(writing.put(content))
     await until(lambda: len(held.seen) == PARTS_IN_FLIGHT)
     for _ in range(100):
         await asyncio.sleep(0)
-    assert [call.part_number for call in held.seen] == [1, 2, 3]
+    assert [call.part_number for call in held.seen] == list(range(1, PARTS_IN_FLIGHT + 1))
     assert not putting.done(), "the client feels it"
-    assert site.node.pool.used_bytes == 4 * PART_BYTES
+    assert site.node.pool.used_bytes == (PARTS_IN_FLIGHT + 1) * PART_BYTES, "those, and the one that fills"
     held.release()
     await putting
     assert await writing.finish()
     assert bucket.most_in_flight <= PARTS_IN_FLIGHT
-    assert await site.read(upload.id) == some(10 * PART_BYTES)
+    assert await site.read(upload.id) == content
 
 
-async def test_no_part_is_sent_further_than_three_past_the_last_commit(site: Site, bucket: MemoryBucket) -> None:
-    """So the next claim knows which parts may still change (fault K05)."""
+async def test_no_part_is_sent_further_past_the_last_commit_than_a_claim_contests(
+    site: Site, bucket: MemoryBucket
+) -> None:
+    """Fault K05: the part of the offset, and `PARTS_IN_FLIGHT` more."""
     seen = bucket.hold("UploadPart", times=None)
     seen.release()
-    upload = await site.create(10 * PART_BYTES)
+    at_once = PARTS_IN_FLIGHT + 1
+    content = some((2 * at_once + 2) * PART_BYTES)
+    upload = await site.create(len(content))
     writing = await site.patch(upload.id)
     writing.writer.wants_commit = None
-    putting = asyncio.create_task(writing.put(some(10 * PART_BYTES)))
-    await until(lambda: len(seen.seen) == 4)
+    putting = asyncio.create_task(writing.put(content))
+    await until(lambda: len(seen.seen) == at_once)
     for _ in range(100):
         await asyncio.sleep(0)
-    assert sorted(call.part_number or 0 for call in seen.seen) == [1, 2, 3, 4]
+    assert sorted(call.part_number or 0 for call in seen.seen) == list(range(1, at_once + 1))
     await writing.commit()
-    assert writing.upload.upload_offset == 4 * PART_BYTES
-    await until(lambda: len(seen.seen) == 8)
+    assert writing.upload.upload_offset == at_once * PART_BYTES
+    await until(lambda: len(seen.seen) == 2 * at_once)
     await writing.commit()
     await putting
     assert await writing.finish()
-    assert await site.read(upload.id) == some(10 * PART_BYTES)
+    assert await site.read(upload.id) == content
 
 
 async def test_a_commit_is_asked_for_where_parts_wait_for_it(site: Site, bucket: MemoryBucket) -> None:
-    upload = await site.create(20 * PART_BYTES)
+    content = some((3 * PARTS_IN_FLIGHT + 2) * PART_BYTES)
+    upload = await site.create(len(content))
     writing = await site.patch(upload.id)
-    await writing.put(some(20 * PART_BYTES))
+    await writing.put(content)
     assert await writing.finish()
     assert bucket.calls["PutObject"] == 0
 
 
 async def test_what_waits_for_a_commit_at_the_end_becomes_a_piece(site: Site, bucket: MemoryBucket) -> None:
     """Nobody commits any more when the body is at its end."""
-    upload = await site.create(9 * PART_BYTES)
+    sendable = PARTS_IN_FLIGHT + 1
+    body = some((sendable + 1) * PART_BYTES)
+    rest = some(2 * PART_BYTES, 2)
+    upload = await site.create(len(body) + len(rest))
     writing = await site.patch(upload.id)
     writing.writer.wants_commit = None
-    await writing.put(some(9 * PART_BYTES)[: 4 * PART_BYTES + 5])
+    await writing.put(body)
     row = await writing.leave()
     assert row is not None
-    assert row.upload_offset == 4 * PART_BYTES + 5
-    assert bucket.calls["UploadPart"] == 4
+    assert row.upload_offset == len(body)
+    assert bucket.calls["UploadPart"] == sendable
     assert bucket.calls["PutObject"] == 1
-    await site.append(upload.id, some(9 * PART_BYTES)[4 * PART_BYTES + 5 :])
-    assert await site.read(upload.id) == some(9 * PART_BYTES)
+    await site.append(upload.id, rest)
+    assert await site.read(upload.id) == body + rest
 
 
 @pytest.mark.parametrize("same", [True, False])
 async def test_a_fenced_writers_late_parts_change_nothing(site: Site, bucket: MemoryBucket, *, same: bool) -> None:
     """I5, faults K05, S07: with the same bytes, and with others."""
     first = some(PART_BYTES)
-    old, new = some(5 * PART_BYTES, 1), some(5 * PART_BYTES, 1 if same else 2)
-    upload = await site.create(6 * PART_BYTES)
+    length = (PARTS_IN_FLIGHT + 3) * PART_BYTES
+    old, new = some(length, 1), some(length, 1 if same else 2)
+    upload = await site.create(len(first) + length)
     await site.append(upload.id, first)  # so that both write into one multipart upload
-    late = bucket.hold("UploadPart", times=3)
+    late = bucket.hold("UploadPart", times=PARTS_IN_FLIGHT, matches=lambda call: call.part_number != 2)
     paused = await site.patch(upload.id, node=site.add_node())
+    paused.writer.wants_commit = None
     putting = asyncio.create_task(paused.put(old))
-    await until(lambda: len(late.seen) == 3)
+    await until(lambda: len(late.seen) == PARTS_IN_FLIGHT)
 
     writing = await site.patch(upload.id)
-    assert (await site.row(upload.id)).placement.contested_to == 2 + PARTS_IN_FLIGHT  # type: ignore[union-attr]
+    last = max(call.part_number or 0 for call in late.seen)
+    assert (await site.row(upload.id)).placement.contested_to == last == 2 + PARTS_IN_FLIGHT  # type: ignore[union-attr]
     await writing.put(new)
     completing = bucket.hold("CompleteMultipartUpload")
     finishing = asyncio.create_task(writing.finish())
@@ -230,15 +244,16 @@ async def test_bytes_that_are_held_back_reach_nothing_before_they_are_verified(
 
 
 async def test_bytes_that_were_held_back_count_as_a_whole(site: Site, bucket: MemoryBucket) -> None:
-    upload = await site.create(10 * PART_BYTES)
+    body, rest = some((2 * PARTS_IN_FLIGHT + 1) * PART_BYTES), some(PART_BYTES, 2)
+    upload = await site.create(len(body) + len(rest))
     writing = await site.patch(upload.id, held_back=True)
-    await writing.put(some(9 * PART_BYTES))
+    await writing.put(body)
     row = await writing.leave()
     assert row is not None
-    assert row.upload_offset == 9 * PART_BYTES
-    assert bucket.calls["UploadPart"] == 4, "no further than the next claim knows of"
-    await site.append(upload.id, some(10 * PART_BYTES)[9 * PART_BYTES :])
-    assert await site.read(upload.id) == some(10 * PART_BYTES)
+    assert row.upload_offset == len(body)
+    assert bucket.calls["UploadPart"] == 1 + PARTS_IN_FLIGHT, "no further than the next claim knows of"
+    await site.append(upload.id, rest)
+    assert await site.read(upload.id) == body + rest
 
 
 async def test_what_was_flushed_of_a_discarded_body_is_deleted(site: Site, bucket: MemoryBucket) -> None:
@@ -274,16 +289,17 @@ async def test_a_rollback_that_cannot_delete_is_told(site: Site, bucket: MemoryB
 async def test_what_is_durable_counts_also_after_a_failure(site: Site, bucket: MemoryBucket) -> None:
     """I1, fault S01: the parts before the one that failed."""
     bucket.refuse("UploadPart", matches=lambda call: call.part_number == 3, times=None)
-    upload = await site.create(9 * PART_BYTES)
+    content = some((3 + PARTS_IN_FLIGHT + 2) * PART_BYTES)  # without the third the last but one can never go
+    upload = await site.create(len(content))
     writing = await site.patch(upload.id)
     with pytest.raises(StorageFault):
-        await writing.put(some(9 * PART_BYTES))
+        await writing.put(content)
     with pytest.raises(StorageFault):
         await writing.leave()
     assert (await site.row(upload.id)).upload_offset == 2 * PART_BYTES
     bucket._rules.clear()
-    await site.append(upload.id, some(9 * PART_BYTES)[2 * PART_BYTES :])
-    assert await site.read(upload.id) == some(9 * PART_BYTES)
+    await site.append(upload.id, content[2 * PART_BYTES :])
+    assert await site.read(upload.id) == content
 
 
 @pytest.mark.parametrize(
@@ -307,12 +323,13 @@ async def test_errors_of_the_store_become_answers(site: Site, bucket: MemoryBuck
 
 async def test_a_multipart_upload_that_the_provider_has_reaped_is_lost(site: Site, bucket: MemoryBucket) -> None:
     """Fault S10."""
-    upload = await site.create(9 * PART_BYTES)
-    await site.append(upload.id, some(2 * PART_BYTES))
+    content = some((3 + PARTS_IN_FLIGHT + 2) * PART_BYTES)  # without the third the last but one can never go
+    upload = await site.create(len(content))
+    await site.append(upload.id, content[: 2 * PART_BYTES])
     bucket.multiparts.clear()
     writing = await site.patch(upload.id)
     with pytest.raises(BytesMissing):
-        await writing.put(some(7 * PART_BYTES))
+        await writing.put(content[2 * PART_BYTES :])
     writing.writer.close()
 
 
@@ -410,7 +427,8 @@ async def test_a_piece_that_stays_damaged_is_never_acknowledged(site: Site, buck
 async def test_the_last_part_waits_for_a_commit_rather_than_become_a_piece(site: Site, bucket: MemoryBucket) -> None:
     """Seen on a busy machine: the body was whole before the commits that its last part had to wait for; it was put as a
     piece and copied, for two calls more than the architecture's table allows."""
-    content = some(5 * PART_BYTES)
+    parts = PARTS_IN_FLIGHT + 2  # the last of them is one too far
+    content = some(parts * PART_BYTES)
     upload = await site.create(len(content))
     writing = await site.patch(upload.id)
     writing.writer.wants_commit = None
@@ -419,5 +437,5 @@ async def test_the_last_part_waits_for_a_commit_rather_than_become_a_piece(site:
     await writing.commit()
     assert not await writing.writer.is_behind()
     assert await writing.finish()
-    assert bucket.calls == {"CreateMultipartUpload": 1, "UploadPart": 5, "CompleteMultipartUpload": 1}
+    assert bucket.calls == {"CreateMultipartUpload": 1, "UploadPart": parts, "CompleteMultipartUpload": 1}
     assert await site.read(upload.id) == content

@@ -22,7 +22,8 @@ class PartPlan:
         part_bytes: unless the length needs larger ones. S3 takes no part but the last below 5 MiB.
         deferred_part_bytes: where the length is not known yet.
         steps: larger parts for larger uploads: pairs of a length and the `part_bytes` from it on, ascending.
-        most_part_bytes: what memory allows: a quarter of the page pool, so that a part fills while others are sent.
+        most_part_bytes: what memory allows: a quarter of the page pool, so that a part fills while others are sent, of
+            the largest fewer than `PARTS_IN_FLIGHT`.
     """
 
     part_bytes: int = 8 * _MIB

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import structlog
 
@@ -19,6 +20,11 @@ from tuspy_server.stores.s3.part_plan import MOST_PARTS, part_number_at
 from tuspy_server.stores.s3.running import Running
 from tuspy_server.stores.s3.sending import Sender, Shared
 from tuspy_server.stores.s3.spare import Spare
+
+_PARTS_IN_POOL: Final = 2
+"""Parts of any size that find room in the page pool on their way, beside the one that fills. Who has more there, and
+finds the pool full, waits for his own, not in line: a slow store may take longer over them than a place in line lasts.
+"""
 
 log = structlog.get_logger("tuspy_server.s3")
 
@@ -92,8 +98,14 @@ class S3Writer:
         """A client that fills one page is worth a large one, unless little is missing."""
         large = self._is_fast and missing_bytes > LARGE_PAGE_BYTES // 2
         self._is_fast = True
+        page_bytes = LARGE_PAGE_BYTES if large else SMALL_PAGE_BYTES
         pool = self._shared.pool
-        return pool.try_take(LARGE_PAGE_BYTES if large else SMALL_PAGE_BYTES) or await pool.take(SMALL_PAGE_BYTES)
+        page = pool.try_take(page_bytes)
+        if page is None and self._sending > _PARTS_IN_POOL:
+            await self._running.until(lambda: self._sending <= _PARTS_IN_POOL or self._running.failure is not None)
+            self._raise_failure()
+            page = pool.try_take(page_bytes)
+        return page or await pool.take(SMALL_PAGE_BYTES)
 
     def advance(self, count: int) -> None:
         """See the port."""

@@ -14,11 +14,11 @@ CASE WHEN uploads.status = 'expired' OR uploads.status = 'uploading' AND uploads
 -- $4 to $20: what `create` has once, here column by column, in the order of the files.
 created AS (
     INSERT INTO uploads (id, status, upload_offset, upload_length, upload_metadata, writer, writer_node,
-                         created_at, expires_at, object_bucket, object_key, part_bytes,
+                         created_at, expires_at, object_bucket, object_key, part_bytes, parts_in_flight,
                          tenant, job_id, job_number, trusted_metadata, most_bytes, idle_seconds)
     SELECT file.id, 'uploading', 0, file.upload_length, file.upload_metadata, file.writer, $4::text, now(),
            least(now() + coalesce(file.own_idle * interval '1 second', file.idle), now() + file.cap),
-           file.object_bucket, file.object_key, file.part_bytes,
+           file.object_bucket, file.object_key, file.part_bytes, {parts_in_flight},
            job.job_tenant, job.job_key, job.before + file.place, file.trusted_metadata, file.most_bytes, file.own_idle
     FROM job, unnest($5::text[], $6::bigint[], $7::text[], $8::text[], $9::interval[], $10::interval[],
                      $11::text[], $12::text[], $13::bigint[], $14::json[], $15::bigint[], $16::float8[])

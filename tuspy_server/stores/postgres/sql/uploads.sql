@@ -8,8 +8,9 @@ object_bucket, object_key, part_bytes, multipart_id, contested_to, unsettled, et
 tenant, job_id, job_number, trusted_metadata, most_bytes, idle_seconds, processing;
 
 -- name: contested
--- Where a writer may still have parts under way. GREATEST passes over the NULL of an upload without parts.
-greatest(contested_to, upload_offset / part_bytes + 1 + {parts_in_flight});
+-- Where a writer may still have parts under way: so many as its own node may send, which may be of another release.
+-- GREATEST passes over the NULL of an upload without parts.
+greatest(contested_to, upload_offset / part_bytes + 1 + parts_in_flight);
 
 -- name: recording
 -- Parts and pieces of a commit that `fenced` has let through. It may come again, with more, when its answer was lost:
@@ -60,11 +61,11 @@ WITH job AS (
     RETURNING files
 ), created AS (
     INSERT INTO uploads (id, status, upload_offset, upload_length, upload_metadata, writer, writer_node,
-                         created_at, expires_at, object_bucket, object_key, part_bytes,
+                         created_at, expires_at, object_bucket, object_key, part_bytes, parts_in_flight,
                          tenant, job_id, job_number, trusted_metadata, most_bytes, idle_seconds)
     SELECT $2::text, 'uploading', 0, $3::bigint, $4::text, $5::text, $1::text,
            now(), least(now() + coalesce($13::float8 * interval '1 second', $6::interval), now() + $7::interval),
-           $8::text, $9::text, $10::bigint,
+           $8::text, $9::text, $10::bigint, {parts_in_flight},
            $20::text, $21::text, (SELECT files FROM job), $11::json, $12::bigint, $13::float8
     WHERE $21::text IS NULL OR EXISTS (SELECT FROM job)
     RETURNING {columns}
@@ -85,7 +86,7 @@ FROM uploads WHERE id = $1;
 -- The newest claim wins: the usual other writer is a dead connection that nobody has noticed. Claims are ordered by
 -- their `as_of` also in the bucket, so it is the time when the row was locked, and not that when the statement came.
 UPDATE uploads
-SET writer = $2, writer_node = $3,
+SET writer = $2, writer_node = $3, parts_in_flight = {parts_in_flight},
     contested_to = CASE WHEN writer IS NULL THEN contested_to ELSE {contested} END,
     unsettled = unsettled OR (writer IS NOT NULL AND object_key IS NOT NULL)
 WHERE id = $1 AND status = 'uploading' AND upload_offset = $4::bigint AND ($7::text IS NULL OR tenant = $7)
@@ -107,7 +108,7 @@ WITH fenced AS (
     SET upload_offset = greatest(upload_offset, $3::bigint),
         upload_length = coalesce($4::bigint, upload_length),
         contested_to = CASE WHEN $5::boolean
-                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + {parts_in_flight})
+                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + parts_in_flight)
                             ELSE contested_to END,
         unsettled = unsettled OR ($5::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($6::text, multipart_id),
@@ -127,7 +128,7 @@ WITH fenced AS (
         upload_offset = greatest(upload_offset, $3::bigint),
         upload_length = coalesce($4::bigint, upload_length),
         contested_to = CASE WHEN $5::boolean
-                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + {parts_in_flight})
+                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + parts_in_flight)
                             ELSE contested_to END,
         unsettled = unsettled OR ($5::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($6::text, multipart_id),
@@ -147,7 +148,7 @@ WITH ended AS (
     SET status = 'finished', upload_offset = $3::bigint, upload_length = $3::bigint, writer = NULL, writer_node = NULL,
         expires_at = NULL, ended_at = now(),
         contested_to = CASE WHEN $4::boolean
-                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + {parts_in_flight})
+                            THEN greatest(contested_to, greatest(upload_offset, $3::bigint) / part_bytes + 1 + parts_in_flight)
                             ELSE contested_to END,
         unsettled = unsettled OR ($4::boolean AND object_key IS NOT NULL),
         multipart_id = coalesce($5::text, multipart_id),
