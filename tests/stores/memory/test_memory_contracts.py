@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.contracts.assemblies import AssembliesContract
+from tests.contracts.assembly_endings import AssemblyEndingsContract
 from tests.contracts.blob_store import BlobStoreContract, put
 from tests.contracts.catalogue import CatalogueContract
 from tests.contracts.consumers import ConsumersContract
@@ -39,6 +40,10 @@ class TestMemoryUploadEndings(UploadEndingsContract):
 
 
 class TestMemoryAssemblies(AssembliesContract):
+    pass
+
+
+class TestMemoryAssemblyEndings(AssemblyEndingsContract):
     pass
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contracts.assemblies import AssembliesContract
+from tests.contracts.assembly_endings import AssemblyEndingsContract
 from tests.contracts.catalogue import CatalogueContract
 from tests.contracts.consumers import ConsumersContract
 from tests.contracts.event_log import EventLogContract
@@ -51,4 +52,8 @@ class TestPostgresCatalogue(CatalogueContract):
 
 
 class TestPostgresAssemblies(AssembliesContract):
+    pass
+
+
+class TestPostgresAssemblyEndings(AssemblyEndingsContract):
     pass
