@@ -68,11 +68,14 @@ def _late(stack: ExitStack, below: Services, server: Server, shape: Shape, repea
         raise Broken(f"{shape.uploads} uploads were wanted, and {len(set(locations))} were made")
     before = [node.usage() for node in nodes]
     machine, started = machine_cpu_seconds(), time.monotonic()
-    late_ms = asyncio.run(_follow_and_finish(nodes, locations, shape))
+    arrivals = asyncio.run(_follow_and_finish(nodes, locations, shape))
     seconds = time.monotonic() - started
     usage = [node.usage() for node in nodes]
     cpu = sum(now.cpu_seconds - then.cpu_seconds for now, then in zip(usage, before, strict=True))
-    late_ms.sort()
+    if below.postgres is None:
+        raise Broken("events are measured on PostgreSQL, which notes when it commits")
+    committed_at = below.postgres.committed_at(locations)
+    late_ms = sorted(1000 * (arrived_at - committed_at[upload_id]) for upload_id, arrived_at in arrivals)
     return Sample(
         server=server.name,
         shape=shape.name,
@@ -90,7 +93,10 @@ def _late(stack: ExitStack, below: Services, server: Server, shape: Shape, repea
     )
 
 
-async def _follow_and_finish(nodes: Sequence[Running], upload_ids: Sequence[str], shape: Shape) -> list[float]:
+async def _follow_and_finish(
+    nodes: Sequence[Running], upload_ids: Sequence[str], shape: Shape
+) -> list[tuple[str, float]]:
+    """Which upload's event came when, for each subscriber."""
     subscribers = [
         Subscriber(nodes[number % NODES].port, upload_ids[number // NODES % len(upload_ids)])
         for number in range(shape.connections)
@@ -108,7 +114,7 @@ async def _follow_and_finish(nodes: Sequence[Running], upload_ids: Sequence[str]
         finally:
             for subscriber in subscribers:
                 subscriber.close()
-    return [subscriber.late_ms for subscriber in subscribers if subscriber.late_ms is not None]
+    return [(subscriber.upload_id, subscriber.arrived_at) for subscriber in subscribers]
 
 
 async def _patch(port: int, upload_id: str, upload_bytes: int) -> None:

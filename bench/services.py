@@ -7,7 +7,7 @@ import http.client
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -23,6 +23,9 @@ from trial.postgres import PostgresServer
 from trial.processes import ServerTrouble
 
 DATABASE: Final = "bench"
+COMMITTED: Final = """
+SELECT id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS committed_at FROM uploads WHERE id = ANY ($1)
+"""
 CONTROL_SECONDS: Final = 30.0
 APART: Final = "tmp/"
 """Where ours keeps pieces; no peer has such a prefix."""
@@ -105,7 +108,7 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         """`folder`: for its data; others must be able to enter it, as PostgreSQL does not run as root."""
-        self._server = PostgresServer(folder)
+        self._server = PostgresServer(folder, settings={"track_commit_timestamp": "on"})
 
     def __enter__(self) -> Self:
         try:
@@ -128,6 +131,12 @@ class Postgres:
     def run(self, *statements: str) -> None:
         """In the database."""
         self._server.run(*statements, database=DATABASE)
+
+    def committed_at(self, upload_ids: Sequence[str]) -> dict[str, float]:
+        """When the last change of each upload's row was committed (seconds since the epoch), as PostgreSQL notes it:
+        before it syncs the commit to the disk."""
+        rows = self._server.read(COMMITTED, list(upload_ids), database=DATABASE)
+        return {row["id"]: row["committed_at"] for row in rows}
 
     @property
     def log_path(self) -> Path:

@@ -33,7 +33,7 @@ class Unit(StrEnum):
     LATENCY = "ms, HEAD p99"
     """Of this and the next less is better."""
     TIME = "ms an upload"
-    LATE = "ms, finish to event, p95"
+    LATE = "ms, commit to event, p95"
     DELIVERIES = "deliveries/s"
 
     @property

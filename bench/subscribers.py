@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import json
 import re
 import time
@@ -22,14 +21,15 @@ class Subscriber(asyncio.Protocol):
     """One connection. What comes is kept with the time of its arrival, and read once all of it is there, so that
     the times of others do not wait for one's parsing.
 
-    `late_ms`: from the time in the event, which is that of the start of its transaction, to its arrival here; so a
-    little more than from the commit.
+    Attributes:
+        upload_id: what it follows.
+        arrived_at: when the event came, in seconds since the epoch.
     """
 
     def __init__(self, port: int, upload_id: str) -> None:
-        self.late_ms: float | None = None
+        self.upload_id = upload_id
+        self.arrived_at = 0.0
         self._port = port
-        self._upload_id = upload_id
         self._come: list[tuple[float, bytes]] = []
         self._changed = asyncio.Event()
         self._transport: asyncio.WriteTransport | None = None
@@ -44,7 +44,7 @@ class Subscriber(asyncio.Protocol):
         await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
         if self._transport is None:
             raise RuntimeError("a connection has a transport")
-        target = f"/events?upload={self._upload_id}&type={FINISHED}"
+        target = f"/events?upload={self.upload_id}&type={FINISHED}"
         self._transport.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode())
         head = await self._until(END_OF_HEAD)
         if b" 200 " not in head.split(b"\r\n", 1)[0]:
@@ -55,7 +55,7 @@ class Subscriber(asyncio.Protocol):
         await self._until(EVENT)
 
     def read(self) -> None:
-        """How late it was.
+        """When it came.
 
         Raises:
             Broken: it is another one.
@@ -68,9 +68,8 @@ class Subscriber(asyncio.Protocol):
                 # In a chunked body sizes stand between the lines; they never begin so.
                 if line.startswith(b"data:"):
                     event = json.loads(line[5:])
-                    if event["type"] == FINISHED and event["subject"] == self._upload_id:
-                        happened = dt.datetime.fromisoformat(event["time"]).timestamp()
-                        self.late_ms = 1000 * (arrived - happened)
+                    if event["type"] == FINISHED and event["subject"] == self.upload_id:
+                        self.arrived_at = arrived
                         return
             before = text.rpartition(b"\n")[2]
         raise Broken("an event is not what was asked for")

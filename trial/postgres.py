@@ -175,6 +175,20 @@ class PostgresServer:
 
         _in_a_thread(connected)
 
+    def read(self, statement: str, *arguments: object, database: str = "postgres") -> list[asyncpg.Record]:
+        """The rows of a query, likewise."""
+        rows: list[asyncpg.Record] = []
+
+        async def connected() -> None:
+            connection = await asyncpg.connect(self.dsn(database), timeout=SQL_SECONDS, command_timeout=SQL_SECONDS)
+            try:
+                rows.extend(await connection.fetch(statement, *arguments))
+            finally:
+                await connection.close()
+
+        _in_a_thread(connected)
+        return rows
+
     def create_database(self, name: str) -> str:
         """Its DSN."""
         self.run(f'CREATE DATABASE "{name}"')

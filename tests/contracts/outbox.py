@@ -42,10 +42,12 @@ class OutboxContract:
 
     async def test_events_are_numbered_in_the_order_of_their_commits(self, rig: StoreRig) -> None:
         uploads = [await create(rig.uploads) for _ in range(5)]
-        assert await rig.outbox.relay(3) == 3
-        assert await rig.outbox.relay(3) == 2
-        assert await rig.outbox.relay(3) == 0
+        numbered = [await rig.outbox.relay(3) for _ in range(3)]
+        assert [len(batch) for batch in numbered] == [3, 2, 0]
         events = await rig.outbox.events(0, 100)
+        assert [event for batch in numbered for event in batch] == list(events)
+        assert await rig.outbox.relay(2, events[1].position) == events[2:4], "whoever has numbered them"
+        assert not await rig.outbox.relay(2, events[-1].position)
         assert [event.upload_id for event in events] == [upload.id for upload in uploads]
         positions = [event.position or 0 for event in events]
         assert positions == sorted(set(positions))

@@ -130,8 +130,9 @@ class ProcessingContract:
         done = await finished(rig.uploads)
         await (rig.outbox.disable("a", "410") if how == "disable" else rig.outbox.unregister("a"))
         assert await processing(rig, done) is Processing.WAITING
-        await relay(rig)
+        numbered = await rig.outbox.relay(100)
         assert await processing(rig, done) is Processing.DONE
+        assert [event.type for event in numbered] == [CREATED, FINISHED, PROCESSED], "its own, too, and at once"
         assert await event_types(rig.outbox, done.id) == [CREATED, FINISHED, PROCESSED]
 
     async def test_who_comes_after_the_finish_does_not_take_it_back(self, rig: StoreRig) -> None:

@@ -24,6 +24,7 @@ class Wire:
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.output = b""
         self.ends: list[str] = []
+        self.is_writable = True
 
     def write(self, output: bytes) -> None:
         self.output += output
@@ -82,6 +83,22 @@ async def test_the_head_goes_out_with_the_first_of_the_body() -> None:
     assert wire.ends == ["completed"]
     await exchange.send(BODY)  # as with any server, too late is not an error
     assert wire.output.endswith(b"\r\n\r\nok")
+
+
+async def test_a_part_of_a_body_is_sent_at_once_or_not_at_all() -> None:
+    """Not before its head, not to a client that is behind, and not after the end."""
+    exchange, wire = exchange_of(head("GET", "/"))
+    assert not exchange.send_now(b"early")
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": []})
+    assert not exchange.send_now(b"early")
+    await exchange.send({"type": "http.response.body", "body": b"one", "more_body": True})
+    assert exchange.send_now(b"two")
+    wire.is_writable = False
+    assert not exchange.send_now(b"three")
+    wire.is_writable = True
+    await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+    assert not exchange.send_now(b"late")
+    assert wire.output.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
 
 
 async def test_nothing_is_sent_to_a_client_that_left() -> None:

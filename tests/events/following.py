@@ -64,13 +64,20 @@ class Reader:
         self.interest = interest
         self.items: list[Item] = []
         self.wakes = 0
+        self.takes = False
+        """What it is offered at once."""
         self.subscription: Subscription
 
     def _woken(self) -> None:
         self.wakes += 1
 
+    def _take(self, event: Event) -> bool:
+        if self.takes:
+            self.items.append(event)
+        return self.takes
+
     async def open(self, after: Cursor | None = None) -> Reader:
-        self.subscription = await self.feed.subscribe(self.interest, self._woken, after)
+        self.subscription = await self.feed.subscribe(self.interest, self._woken, after, self._take)
         return self
 
     async def read_all(self) -> Reader:
@@ -117,9 +124,14 @@ class FeedRig:
             pass
 
     async def advance(self) -> None:
-        """What the relay's loop does."""
+        """What the relay's loop does where another node has numbered."""
         await self.number()
         await self.feed.advance()
+
+    async def number_and_advance(self, most: int = 100) -> None:
+        """What it does otherwise."""
+        after = self.feed.position
+        await self.feed.advance(await self.store.outbox.relay(most, after), after)
 
     async def create(self, *, job_id: str | None = None, tenant: str | None = None) -> Upload:
         if job_id is None and tenant is None:

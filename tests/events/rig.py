@@ -53,7 +53,7 @@ class RelayRig:
             self.outbox,
             lambda: [*self.hooks.recipients(self._call_seconds, self._retries), *self.recipients],
             self.wakeup,
-            self._numbered,
+            self,
         )
         self._running = asyncio.create_task(relay.run())
 
@@ -109,7 +109,12 @@ class RelayRig:
         self._numbered_by = self._passes + 2  # one pass may have looked already
         self.wakeup.notify()
 
-    async def _numbered(self) -> None:
+    @property
+    def position(self) -> None:
+        """See `Readers`."""
+
+    async def advance(self, events: Sequence[Event], after: int | None) -> None:
+        """See `Readers`."""
         self._passes += 1
         if self.on_numbered is not None:
             await self.on_numbered()

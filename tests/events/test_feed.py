@@ -137,7 +137,8 @@ async def test_readers_in_any_order_of_things(rig: FeedRig, seed: int) -> None:
     chance = random.Random(seed)
     readers = [await rig.reader().open(BEGINNING) for _ in range(3)]
     for _ in range(120):
-        match chance.randrange(6):
+        chance.choice(readers).takes = chance.random() < 0.5
+        match chance.randrange(7):
             case 0 | 1:
                 await asyncio.gather(*(rig.create() for _ in range(chance.choice([1, 5, 90]))))
             case 2:
@@ -145,6 +146,8 @@ async def test_readers_in_any_order_of_things(rig: FeedRig, seed: int) -> None:
             case 3:
                 await rig.advance()
             case 4:
+                await rig.number_and_advance(chance.choice([3, 100]))
+            case 5:
                 reader = chance.choice(readers)
                 if reader.subscription.is_ready:
                     reader.items += await reader.subscription.read()

@@ -235,7 +235,7 @@ async def test_consumers_are_registered_anew_after_trouble_with_the_store(
     await rig.settled()
     numbering = rig.outbox.relay
 
-    async def restored(limit: int) -> int:
+    async def restored(limit: int, after: int | None = None) -> int:
         monkeypatch.setattr(rig.outbox, "relay", numbering)
         await rig.outbox.unregister("python:hook")
         raise StoreUnavailable

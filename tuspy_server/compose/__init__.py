@@ -166,7 +166,7 @@ def compose(
                 *senders.recipients,
             ],
             wakeup,
-            streams.feed.advance,
+            streams.feed,
         ),
         endpoint=UploadsEndpoint(
             uploads,

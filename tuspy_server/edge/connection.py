@@ -182,6 +182,11 @@ class EdgeConnection(asyncio.BufferedProtocol):
         if not self._transport.is_closing():
             self._transport.write(output)
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client keeps up with what is written."""
+        return self._writable.is_set()
+
     async def writable(self) -> None:
         """Wait while the client reads slower than is written."""
         await self._writable.wait()

@@ -28,6 +28,10 @@ class Wire(Protocol):
     def write(self, output: bytes) -> None:
         """Send bytes."""
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client keeps up with what is written."""
+
     async def writable(self) -> None:
         """Wait while the client reads slower than is written."""
 
@@ -125,6 +129,14 @@ class Exchange:
                 self._wire.write(output)
         else:
             raise RuntimeError(f"the ASGI message {kind!r} is out of order")
+
+    def send_now(self, body: bytes) -> bool:
+        """More of a body that is under way, without a task that has to be woken for it. False, and nothing is sent,
+        where the client reads slower than is written, or no body is under way."""
+        if not self.head_sent or self._over.is_set() or not self._wire.is_writable:
+            return False
+        self._wire.write(self.response.body(body, more_body=True))
+        return True
 
     async def _send_body(self, body: bytes, more_body: bool) -> None:
         output = self._pending_head + self.response.body(body, more_body=more_body)

@@ -45,29 +45,40 @@ class Feed:
         """See `Source`."""
         return self.hub.cursor
 
-    async def advance(self) -> None:
-        """Dispatch what has been numbered since the last call. Trouble with the store is logged; the next call goes
-        on from the same place."""
+    @property
+    def position(self) -> int | None:
+        """See `Readers`."""
+        return self.hub.position if self._live and len(self.hub) else None
+
+    async def advance(self, events: Sequence[Event] = (), after: int | None = None) -> None:
+        """See `Readers`. Trouble with the store is logged; the next call goes on from the same place."""
         async with self._advancing:
             if not len(self.hub):
                 self._live = False
                 return
+            is_whole = self._live and after == self.hub.position
             try:
-                while events := await self._log.events(self.hub.position, BATCH) if self._live else ():
+                while events := events if is_whole else await self._read():
                     self.hub.dispatch(events)
-                    if len(events) < BATCH:
+                    if is_whole or len(events) < BATCH:
                         return
                 await self._look()
             except Exception:  # the relay's loop calls it, and has to outlive it
                 log.exception("feed.failed", position=self.hub.position)
 
-    async def subscribe(self, interest: Interest, wake: Callable[[], None], after: Cursor | None) -> Subscription:
-        """Follow events from now on, or from behind `after`; until `unsubscribe`.
+    async def subscribe(
+        self,
+        interest: Interest,
+        wake: Callable[[], None],
+        after: Cursor | None,
+        take: Callable[[Event], bool] = lambda _: False,
+    ) -> Subscription:
+        """Follow events from now on, or from behind `after`; until `unsubscribe`. See `Subscription`.
 
         Raises:
             TryLater: the store cannot say where the log ends.
         """
-        subscription = Subscription(self, interest, wake, after)
+        subscription = Subscription(self, interest, wake, after, take)
         if not self._live:
             await self._go_live()
         self.hub.attach(subscription)
@@ -88,6 +99,9 @@ class Feed:
         position = await self._log.last_position()
         event = await self._log.event_at(position) if position else None
         return Cursor(position, BEGINNING.digits) if event is None else cursor_of(event)
+
+    async def _read(self) -> Sequence[Event]:
+        return await self._log.events(self.hub.position, BATCH) if self._live else ()
 
     async def _look(self) -> None:
         """A database that was restored numbers anew: positions that were read already come again."""

@@ -1,20 +1,21 @@
 """The relay: numbers committed events, and hands them to those who want them, at least once, in order for each upload.
 
-One loop of a process waits for the wakeup, registers what is new, numbers what has been committed (its own and other
-nodes'), tells the feed, and wakes the lanes. Each recipient has a lane of its own.
+One loop of a process waits for the wakeup, registers what is new, numbers what has been committed (its own, and now and
+then what other nodes have left), tells the feed, and wakes the lanes. Each recipient has a lane of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import structlog
 
 from tuspy_server.events.lane import Lane
 from tuspy_server.events.recipients import Recipient
 from tuspy_server.events.settling import Settling
+from tuspy_server.model import Event
 from tuspy_server.ports import Consumer, Outbox, Wakeup
 
 log = structlog.get_logger("tuspy_server.events")
@@ -30,6 +31,20 @@ REGISTER_SECONDS: Final = 3600.0
 """The outbox forgets consumers that nobody has registered for a month."""
 
 
+class Readers(Protocol):
+    """Who reads events as they are numbered."""
+
+    @property
+    def position(self) -> int | None:
+        """Up to where they have read; None while there are none."""
+        ...
+
+    async def advance(self, events: Sequence[Event], after: int | None) -> None:
+        """These are all that there are above `after`, but for what is numbered from now on. Without it nothing is
+        known, but that other nodes may have numbered some."""
+        ...
+
+
 class Relay:
     """Runs until cancelled. No other part of the process numbers events."""
 
@@ -38,7 +53,7 @@ class Relay:
         outbox: Outbox,
         recipients: Callable[[], Sequence[Recipient]],
         wakeup: Wakeup,
-        on_numbered: Callable[[], Awaitable[None]] | None = None,
+        readers: Readers | None = None,
     ) -> None:
         """Put it together.
 
@@ -46,12 +61,12 @@ class Relay:
             outbox: where events and deliveries are.
             recipients: those that this process can reach; there may be more at any time.
             wakeup: tells of commits, here and on other nodes.
-            on_numbered: awaited after each numbering, before anything is delivered: other nodes may have numbered, too.
+            readers: told of what is numbered before any of it is delivered.
         """
         self._outbox = outbox
         self._recipients = recipients
         self._wakeup = wakeup
-        self._on_numbered = on_numbered
+        self._readers = readers
         self._settling = Settling(outbox, wakeup)
         self._statements = asyncio.Semaphore(LEASES_AT_ONCE)
         self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
@@ -61,34 +76,48 @@ class Relay:
     async def run(self) -> None:
         """Number, tell, deliver; wait for the next commit or poll."""
         settling = asyncio.get_running_loop().create_task(self._settling.run())
+        unnumbered = True
         try:
             while True:
                 try:
-                    await self._pass()
+                    await self._pass(unnumbered)
+                    unnumbered = False
                 except Exception:  # the loop must outlive trouble with the store
                     log.exception("relay.failed")
                     self._register_at = 0.0  # what comes back may be older than what went: a backup, a standby
-                await self._wakeup.wait(POLL_SECONDS)
+                unnumbered |= await self._wakeup.wait(POLL_SECONDS)
         finally:
             await _end([task for _, task in self._lanes.values()])
             await _end([settling])
 
-    async def _pass(self) -> None:
+    async def _pass(self, unnumbered: bool) -> None:
         recipients = self._recipients()
         # First of all: an event that is numbered before its consumer is known is not delivered to it.
         await self._register(frozenset(recipient.consumer for recipient in recipients))
-        while await self._outbox.relay(BATCH) >= BATCH:
-            pass
-        if self._on_numbered is not None:
-            try:
-                await self._on_numbered()
-            except Exception:  # deliveries do not wait for readers
-                log.exception("relay.feed.failed")
+        if unnumbered:
+            while await self._number() >= BATCH:
+                pass
+        else:
+            await self._tell((), None)
         for recipient in recipients:
             if recipient.name not in self._lanes:
                 self._begin(recipient)
         for lane, _ in self._lanes.values():
             lane.wake()
+
+    async def _number(self) -> int:
+        after = None if self._readers is None else self._readers.position
+        events = await self._outbox.relay(BATCH, after)
+        await self._tell(events, after)
+        return len(events)
+
+    async def _tell(self, events: Sequence[Event], after: int | None) -> None:
+        if self._readers is None:
+            return
+        try:
+            await self._readers.advance(events, after)
+        except Exception:  # deliveries do not wait for readers
+            log.exception("relay.feed.failed")
 
     async def _register(self, consumers: frozenset[Consumer]) -> None:
         now = asyncio.get_running_loop().time()

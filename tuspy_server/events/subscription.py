@@ -79,18 +79,37 @@ class Source(Protocol):
         ...
 
 
+def _takes_nothing(_: Event) -> bool:
+    return False
+
+
 class Subscription:
     """Reads what it has missed from the log, and then what the hub offers, without a hole and without a double.
 
     A slow reader slows nobody: what it does not take is bounded, and what does not fit is read from the log later.
     """
 
-    def __init__(self, source: Source, interest: Interest, wake: Callable[[], None], after: Cursor | None) -> None:
-        """`after`: where to go on; None for what comes from now on. `wake` is called when there is something to
-        `read`, and when the subscription is ended."""
+    def __init__(
+        self,
+        source: Source,
+        interest: Interest,
+        wake: Callable[[], None],
+        after: Cursor | None,
+        take: Callable[[Event], bool] = _takes_nothing,
+    ) -> None:
+        """Follow nothing yet: see `begin`.
+
+        Args:
+            source: where it reads what it has missed.
+            interest: what it wants.
+            wake: called when there is something to `read`, and when the subscription is ended.
+            after: where to go on; None for what comes from now on.
+            take: offered an event that would be read next; whether the reader has it by that.
+        """
         self.interest = interest
         self._source = source
         self._wake = wake
+        self._take_now = take
         self._claimed = after
         self._origin = BEGINNING
         self._position = 0
@@ -121,6 +140,9 @@ class Subscription:
         if self._behind or not self.interest.states:
             return
         self._progress.pop(event.upload_id, None)
+        if not self.is_ready and (event.position or 0) > self._position and self._take_now(event):
+            self._position = event.position or 0
+            return
         if len(self._queue) >= MOST_QUEUED:
             self._fall_behind()
         else:

@@ -16,9 +16,10 @@ class LocalWakeup:
         """See the port."""
         self._flag.set()
 
-    async def wait(self, most_seconds: float) -> None:
+    async def wait(self, most_seconds: float) -> bool:
         """See the port."""
         with suppress(TimeoutError):
             async with asyncio.timeout(most_seconds):
                 await self._flag.wait()
         self._flag.clear()
+        return True

@@ -149,10 +149,13 @@ class Outbox(EventLog, Protocol):
         """Unregister those that no process has registered for this long. Returns how many."""
         ...
 
-    async def relay(self, limit: int) -> int:
+    async def relay(self, limit: int, after: int | None = None) -> Sequence[Event]:
         """Number the events that have no position yet, in one order for all readers, and make a delivery for each
         registered consumer that wants the event's type. When it returns, every event that was committed before the call
-        has a position, unless `limit` were numbered. Returns how many were numbered."""
+        has a position, unless `limit` or more were numbered.
+
+        Returns those that were numbered, in their order; with `after`, at most `limit` of all that are above it,
+        whoever has numbered them."""
         ...
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:

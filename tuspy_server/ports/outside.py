@@ -19,14 +19,16 @@ class Clock(Protocol):
 
 
 class Wakeup(Protocol):
-    """Tells the relay that events were committed. A hint: a slow poll finds what a lost one would have told."""
+    """Tells the relay that events were committed here, or numbered by another node. A hint: a slow poll finds what a
+    lost one would have told."""
 
     def notify(self) -> None:
         """Some events may have been committed."""
         ...
 
-    async def wait(self, most_seconds: float) -> None:
-        """Return soon after the next `notify`, or one since the last `wait`; after `most_seconds` in any case."""
+    async def wait(self, most_seconds: float) -> bool:
+        """Return soon after the next `notify` or the word of another node, or one since the last `wait`; after
+        `most_seconds` in any case. False where nothing is to be numbered, as another node has done it."""
         ...
 
 

@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 from tuspy_server.events.cloudevents import BEGINNING, cursor_of, rfc3339, to_cloudevent
@@ -29,7 +30,7 @@ MOST_KEPT: Final = 512
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Frame:
     """One message, whatever carries it.
 
@@ -49,6 +50,13 @@ class Frame:
     def is_opening(self) -> bool:
         """Whether it says only that the reader is told everything from now on."""
         return self.type == LIVE_TYPE
+
+    @cached_property
+    def server_sent(self) -> bytes:
+        """As a block of an event stream. JSON has no line breaks of its own outside of texts, where they are
+        escaped."""
+        identity = "" if self.cursor is None else f"id: {self.cursor}\n"
+        return f"{identity}event: {self.type}\ndata: {self.text}\n\n".encode()
 
 
 class Frames:
@@ -116,9 +124,3 @@ class Frames:
             "data": data,
             **further,
         }
-
-
-def server_sent(frame: Frame) -> str:
-    """As a block of an event stream. JSON has no line breaks of its own outside of texts, where they are escaped."""
-    identity = "" if frame.cursor is None else f"id: {frame.cursor}\n"
-    return f"{identity}event: {frame.type}\ndata: {frame.text}\n\n"

@@ -13,6 +13,7 @@ from starlette.types import Message, Scope, Send
 from tuspy_server.access import Grant, Intent
 from tuspy_server.events.feed import Feed
 from tuspy_server.events.subscription import Subscription
+from tuspy_server.model import Event
 from tuspy_server.protocol.errors import ClientDisconnected, Draining, Forbidden, JobNotFound, TryLater, UploadNotFound
 from tuspy_server.web.authority import Authority
 from tuspy_server.web.frames import Frame, Frames
@@ -72,11 +73,14 @@ class Stream:
     Attributes:
         wake: set when there may be something to do.
         is_draining: whether the server wants it to end.
+        write_now: writes to the client, unless it is behind: then nothing is written, and it says so.
     """
 
     def __init__(self, realtime: Realtime, scope: Scope, send: Send) -> None:
         self.wake = asyncio.Event()
         self.is_draining = False
+        self.write_now: Callable[[bytes], bool] = lambda _: False
+        self._is_pausing = False
         self._realtime = realtime
         self._scope = scope
         self._send = send
@@ -127,7 +131,7 @@ class Stream:
 
         grant = await ask()
         await realtime.must_exist(wish, grant)
-        subscription = await realtime.feed.subscribe(wish.within(grant), self.wake.set, wish.after)
+        subscription = await realtime.feed.subscribe(wish.within(grant), self.wake.set, wish.after, self._take)
         followed = _Followed(subscription, Granted(ask, grant, lambda: self._revoke(key)))
         self._followed[key] = followed
         realtime.rechecks.add(followed.granted)
@@ -170,11 +174,14 @@ class Stream:
 
     async def pause(self, seconds: float) -> bool:
         """Wait for `wake`, at most for `seconds`; False where they have passed."""
+        self._is_pausing = True
         try:
             async with asyncio.timeout(seconds):
                 await self.wake.wait()
         except TimeoutError:
             return False
+        finally:
+            self._is_pausing = False
         return True
 
     async def send(self, message: Message) -> None:
@@ -197,6 +204,12 @@ class Stream:
         if self._sending is not None:
             self._sending.reschedule(asyncio.get_running_loop().time() + LAST_SECONDS)
         self.wake.set()
+
+    def _take(self, event: Event) -> bool:
+        """While its task has nothing to do, so that nothing is written out of turn, nor after a reason to end."""
+        if not self._is_pausing or self.wake.is_set():
+            return False
+        return self.write_now(self._realtime.frames.frame(event).server_sent)
 
     def _revoke(self, key: str) -> None:
         if key in self._followed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -15,7 +16,6 @@ from starlette.types import Receive, Scope, Send
 
 from tuspy_server.protocol.errors import ClientDisconnected, Headers, TryLater, TusError
 from tuspy_server.web.answers import Answer, encode, refuse
-from tuspy_server.web.frames import server_sent
 from tuspy_server.web.interests import wish_of_query
 from tuspy_server.web.origins import header
 from tuspy_server.web.realtime import Realtime, Stream
@@ -56,6 +56,7 @@ class EventStreams:
         stream: Stream | None = None
         try:
             stream = self._realtime.open(scope, send)
+            stream.write_now = _writer(send)
             wish = wish_of_query(scope["query_string"]).going_on(header(scope, b"last-event-id"))
             await stream.follow(KEY, wish)
         except BaseException as error:  # a defect, too: the client gets fixed text, the log gets the rest
@@ -88,7 +89,7 @@ class EventStreams:
             if stream.is_ready:
                 frames = await stream.read(KEY)
                 if frames:
-                    await _write(stream, "".join(map(server_sent, frames)).encode())
+                    await _write(stream, b"".join(frame.server_sent for frame in frames))
             elif not await stream.pause(self._realtime.heartbeat_seconds):
                 await _write(stream, HEARTBEAT)
         if not leaving.done():
@@ -102,6 +103,13 @@ def _refusal(error: TusError, scope: Scope) -> Answer:
         body = f"retry: {TROUBLE_MILLISECONDS}\n: {error.code}\n\n"
         return Answer(status=200, headers=HEADERS, body=body.encode())
     return refuse(error, scope["method"])
+
+
+def _writer(send: Send) -> Callable[[bytes], bool]:
+    """What writes a part of the body without a task, where nothing stands between this and our own HTTP class: a
+    thousand readers are told so in a fraction of the time that it takes to wake their tasks."""
+    write: Callable[[bytes], bool] | None = getattr(getattr(send, "__self__", None), "send_now", None)
+    return write if write is not None else lambda _: False
 
 
 async def _write(stream: Stream, body: bytes) -> None:

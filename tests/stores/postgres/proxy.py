@@ -22,6 +22,8 @@ class PostgresProxy:
         messages: those of the server that went through, by type.
         cut_at: the next message of these types from the server is lost, and its connection, as both sides see it.
         silent: nothing goes through any more in either direction, new connections included.
+        refuses: new connections are cut at once, as by a server that has too many.
+        refused: how many.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -33,6 +35,8 @@ class PostgresProxy:
         self.messages: Counter[str] = Counter()
         self.cut_at: frozenset[str] = frozenset()
         self.silent = False
+        self.refuses = False
+        self.refused = 0
 
     @property
     def dsn(self) -> str:
@@ -79,6 +83,9 @@ class PostgresProxy:
         pair = {writer}
         self._clients.add(writer)
         try:
+            if self.refuses:
+                self.refused += 1
+                return
             server_reader, server_writer = await asyncio.open_connection(self._dsn.hostname, self._dsn.port)
             pair.add(server_writer)
             self._writers |= pair

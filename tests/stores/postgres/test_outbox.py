@@ -149,7 +149,7 @@ async def test_a_consumer_that_is_disabled_while_a_relay_is_under_way_keeps_no_d
     done = await finished(rig.uploads)
     connection = await asyncpg.connect(with_schema(rig.dsn))
     async with connection.transaction():
-        assert await connection.fetchval("SELECT relay_committed(10)") == 2
+        assert await connection.fetchval("SELECT count(*) FROM relay_committed(10)") == 2
         disabling = asyncio.create_task(rig.outbox.disable("a", "gone"))
         await locks_are_waited_for(rig)
     await connection.close()
@@ -239,13 +239,13 @@ async def test_the_last_position_is_one_that_readers_have_seen(rig: PostgresRig)
     upload = await create(rig.uploads)
     connection = await asyncpg.connect(with_schema(rig.dsn))
     async with connection.transaction():
-        assert await connection.fetchval("SELECT relay_committed(10)") == 1
+        assert await connection.fetchval("SELECT count(*) FROM relay_committed(10)") == 1
         asking = asyncio.create_task(rig.outbox.last_position())
         await locks_are_waited_for(rig)
     assert await asking == 1, "it has waited"
     second = await create(rig.uploads)
     async with connection.transaction():
-        assert await connection.fetchval("SELECT relay_committed(10)") == 1
+        assert await connection.fetchval("SELECT count(*) FROM relay_committed(10)") == 1
         asking = asyncio.create_task(rig.outbox.last_position())
         await locks_are_waited_for(rig)
     await connection.close()

@@ -55,7 +55,7 @@ async def test_everything_goes_through_a_pooler_in_transaction_mode(narrow_dsn: 
         assert len(set(ids)) == 60
         await here.outbox.register([Consumer(name="a", types=frozenset({EventType.FINISHED}))])
         relays = [node.outbox.relay(30) for node in nodes for _ in range(4)]
-        assert sum(await asyncio.gather(*relays)) == 120
+        assert sum(map(len, await asyncio.gather(*relays))) == 120
         leases = await asyncio.gather(*(node.outbox.lease(["a"], 30, 60) for node in nodes))
         leased = [delivery.event.upload_id for deliveries in leases for delivery in deliveries]
         assert sorted(leased) == sorted(ids)

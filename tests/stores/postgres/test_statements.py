@@ -176,7 +176,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "deliveries_of_events": (None, SOME, None, None, 100),
     "retry_now": ("a", "dead", None, None),
     "replay": ("a", 1000, 1100, None, [], None, None),
-    "relay": (100,),
+    "relay": (100, 500, "channel", "node"),
     "notify": ("channel", "payload"),
     "create_job": ("job", None, *FILES),
     "add_files": ("job-1", None, *FILES),
@@ -194,6 +194,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 INSIDE = {
     "numbered": "SELECT events.id FROM events WHERE events.position IS NULL ORDER BY events.number LIMIT 100",
+    "numbered_here": "SELECT * FROM events WHERE events.position = ANY ('{500,501}'::bigint[])",
+    "above": "SELECT * FROM events WHERE events.position > 500 ORDER BY events.position LIMIT 100",
     "settled": (
         "SELECT FROM (SELECT position, name FROM unnest('{500,501}'::bigint[], '{a,a}'::text[])"
         " AS told (position, name) GROUP BY position, name) AS given"

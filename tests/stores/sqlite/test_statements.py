@@ -125,7 +125,7 @@ async def test_an_older_server_goes_on_beside_a_newer_schema(tmp_path: Path) -> 
     await rig.start()
     assert await rig.uploads.get(upload.id) == upload
     assert (await create(rig.uploads)).upload_offset == 0
-    assert await rig.outbox.relay(10) == 2
+    assert len(await rig.outbox.relay(10)) == 2
     assert len(await rig.outbox.events(0, 10)) == 2
     await rig.stop()
 

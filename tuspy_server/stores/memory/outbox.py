@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from tuspy_server.model import EventType, Processing
+from tuspy_server.model import Event, EventType, Processing
 from tuspy_server.ports import Delivery, DeliveryStatus
 from tuspy_server.stores.memory.consumers import MemoryConsumers
 from tuspy_server.stores.memory.event_log import Waiting
@@ -14,19 +14,26 @@ from tuspy_server.stores.memory.event_log import Waiting
 class MemoryOutbox(MemoryConsumers):
     """Each method is one step of the event loop, so each is a transaction."""
 
-    async def relay(self, limit: int) -> int:
+    async def relay(self, limit: int, after: int | None = None) -> Sequence[Event]:
         """See the port."""
-        fresh = self._log.events[self._log.relayed : self._log.relayed + limit]
-        for event in fresh:
-            for name in self._log.consumers:
-                if (event.id, name) not in self._log.deliveries:
-                    self._deliver(event, name)
-        self._log.relayed += len(fresh)
-        finished = [event for event in fresh if event.type is EventType.FINISHED]
-        uploads = self._table.uploads
-        waiting = {upload.id for upload in uploads.values() if upload.processing is Processing.WAITING}
-        self._settle_processing(event for event in finished if event.upload_id in waiting)
-        return len(fresh)
+        relayed: list[Event] = []
+        # Again for what the first time has written: that an upload is processed which nobody is to process.
+        for _ in range(2):
+            fresh = self._log.events[self._log.relayed : self._log.relayed + limit]
+            relayed += fresh
+            for event in fresh:
+                for name in self._log.consumers:
+                    if (event.id, name) not in self._log.deliveries:
+                        self._deliver(event, name)
+            self._log.relayed += len(fresh)
+            finished = [event for event in fresh if event.type is EventType.FINISHED]
+            uploads = self._table.uploads
+            waiting = {upload.id for upload in uploads.values() if upload.processing is Processing.WAITING}
+            unwanted = [event for event in finished if event.upload_id in waiting]
+            if not unwanted:
+                break
+            self._settle_processing(unwanted)
+        return relayed if after is None else await self.events(after, limit)
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
         """See the port."""

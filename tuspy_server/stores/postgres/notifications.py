@@ -24,9 +24,6 @@ from tuspy_server.stores.postgres.schema import statements
 log = structlog.get_logger("tuspy_server.stores.postgres")
 
 SQL: Final = statements()
-QUIET_SECONDS: Final = 0.02
-"""At least, between two NOTIFYs of one node: each holds a lock that all committing ones of the database want."""
-
 CHECK_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 10.0
 """Most that a node takes to commit what it is asked for."""
@@ -35,8 +32,9 @@ ANSWER_SECONDS: Final = 10.0
 class PostgresNotifications:
     """See `ports.Wakeup`, `ports.Peers` and `ports.ProgressBus` for the methods that are theirs.
 
-    One channel tells all nodes of one schema that there are events, two are about progress; each node has one more
-    where it is asked, and hears answers. Without a way to listen nobody is asked, and only this process is woken.
+    One channel tells all nodes of one schema that events have been numbered, in the transaction that does it; two are
+    about progress; each node has one more where it is asked, and hears answers. Without a way to listen nobody is
+    asked, and only this process is woken.
     """
 
     def __init__(self, pool: Pool, node: Node, *, check_seconds: float = CHECK_SECONDS) -> None:
@@ -44,7 +42,7 @@ class PostgresNotifications:
         self._pool = pool
         self._node = node
         self._flag = asyncio.Event()
-        self._untold = asyncio.Event()
+        self._unnumbered = True
         self._answer: Callable[[str, str], Awaitable[None]] | None = None
         self._asked: dict[str, asyncio.Event] = {}
         self._answering: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -65,6 +63,12 @@ class PostgresNotifications:
         """Whether other nodes are heard, as far as is known."""
         return self._listener is not None and self._listener.hears
 
+    @property
+    def events_channel(self) -> str | None:
+        """Where nodes are told that events have been numbered, with the id of the node that has; None without a way to
+        listen."""
+        return self._prefix + "events" if self._prefix else None
+
     async def open(self) -> None:
         """Start to listen; the pool is open. Raises StoreUnavailable (503)."""
         if self._listener is None:
@@ -78,7 +82,7 @@ class PostgresNotifications:
             self._node.id: self._message,
         }
         self._listener.start({self._prefix + channel: function for channel, function in heard.items()})
-        for task in (self._tell(), self._progress.tell(), self._progress.announce()):
+        for task in (self._progress.tell(), self._progress.announce()):
             self._start(task)
 
     async def close(self) -> None:
@@ -92,16 +96,20 @@ class PostgresNotifications:
     # --- ports.Wakeup --------------------------------------------------------------------------------------------
 
     def notify(self) -> None:
-        """See the port."""
+        """See the port. The other nodes hear of it once it is numbered: see `PostgresOutbox.relay`."""
+        self._unnumbered = True
         self._flag.set()
-        self._untold.set()
 
-    async def wait(self, most_seconds: float) -> None:
+    async def wait(self, most_seconds: float) -> bool:
         """See the port."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(most_seconds):
                 await self._flag.wait()
+        except TimeoutError:
+            self._unnumbered = True
         self._flag.clear()
+        unnumbered, self._unnumbered = self._unnumbered, False
+        return unnumbered
 
     # --- ports.Peers ---------------------------------------------------------------------------------------------
 
@@ -160,7 +168,7 @@ class PostgresNotifications:
 
     def _listener_changed(self) -> None:
         """What was sent in between is lost: look for events, and let those who ask wait no longer."""
-        self._flag.set()
+        self.notify()
         if self.hears:
             self._progress.connected()
         for answered in self._asked.values():
@@ -179,13 +187,6 @@ class PostgresNotifications:
             askers = self._answering.pop((upload_id, writer))
         for reply_to, token in askers:
             await self._send(reply_to, {"answer": token})
-
-    async def _tell(self) -> None:
-        while True:
-            await self._untold.wait()
-            self._untold.clear()
-            await self._send_raw("events", self._node.id)
-            await asyncio.sleep(QUIET_SECONDS)
 
     async def _send(self, node: str, message: dict[str, str]) -> bool:
         # Clients' HEADs ask: as many as they like must not go before uploads.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
 import asyncpg
 
-from tuspy_server.model import EventType
+from tuspy_server.model import Event, EventType
 from tuspy_server.ports import (
     Consumer,
     Delivery,
@@ -40,9 +40,11 @@ class PostgresOutbox(PostgresEventLog):
     A lease is its node's: it ends by itself, and at once where that node is known to have stopped when another starts.
     """
 
-    def __init__(self, pool: Pool, node: Node) -> None:
+    def __init__(self, pool: Pool, node: Node, channel: Callable[[], str | None] = lambda: None) -> None:
+        """`channel`: where the other nodes hear of what this one has numbered; None where nobody listens."""
         super().__init__(pool)
         self._node = node
+        self._channel = channel
         self._lost: dict[str, tuple[Sequence[str], float]] = {}
         """Leases whose answer never came (B02), by token: their consumers, and until when they may still begin."""
 
@@ -99,10 +101,10 @@ class PostgresOutbox(PostgresEventLog):
 
     # --- deliveries ----------------------------------------------------------------------------------------------
 
-    async def relay(self, limit: int) -> int:
-        """See the port."""
-        numbered: int = await self._pool.fetch_value(SQL["relay"], limit, urgent=True)
-        return numbered
+    async def relay(self, limit: int, after: int | None = None) -> Sequence[Event]:
+        """See the port. The other nodes hear of it as it is committed."""
+        values = (limit, after, self._channel(), self._node.id)
+        return [to_event(row) for row in await self._pool.fetch(SQL["relay"], *values, urgent=True)]
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
         """See the port. What an earlier call of this process has leased, but whose answer was lost, is taken back."""

@@ -25,9 +25,9 @@ class PostgresStores:
         self.pool = Pool(options)
         self.node = Node(self.pool)
         self.uploads = PostgresUploadStore(self.pool, self.node)
-        self.outbox = PostgresOutbox(self.pool, self.node)
-        self.jobs = PostgresJobs(self.pool, self.node)
         self.notifications = PostgresNotifications(self.pool, self.node)
+        self.outbox = PostgresOutbox(self.pool, self.node, lambda: self.notifications.events_channel)
+        self.jobs = PostgresJobs(self.pool, self.node)
 
     async def open(self) -> None:
         """Raises StoreUnavailable (503), whose text names the host; others as they are."""

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 
 
 class Turns:
     """So many at a time. What is urgent waits for the first connection that is given back, not for all who came before
     it: an event that hundreds of uploads' statements were waited for would be late by all of them."""
 
-    def __init__(self, places: int) -> None:
-        """`places`: as many connections as there may be."""
+    def __init__(self, places: int, wanted: Callable[[], None] = lambda: None) -> None:
+        """`places`: as many as there are connections; one that comes later is given like one that comes back.
+        `wanted`: called when somebody has to wait."""
         self._free = places
+        self._wanted = wanted
         self._urgent: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._others: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody stands in the queue."""
+        return bool(self._urgent or self._others)
 
     async def take(self, *, urgent: bool = False) -> None:
         """Wait for a place; the caller gives it back. Cancelled, it has none."""
@@ -24,6 +32,7 @@ class Turns:
         waiting = self._urgent if urgent else self._others
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting[place] = None
+        self._wanted()
         try:
             await place
         except BaseException:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 
+from tuspy_server.model import Event
 from tuspy_server.ports import Delivery
 from tuspy_server.protocol.errors import StoreUnavailable
 from tuspy_server.stores.sqlite.consumers import SqliteConsumers
@@ -19,20 +20,28 @@ class SqliteOutbox(SqliteConsumers):
     Its own changes are not synced: what a power cut takes back is relayed, leased or delivered once more.
     """
 
-    async def relay(self, limit: int) -> int:
+    async def relay(self, limit: int, after: int | None = None) -> Sequence[Event]:
         """See the port."""
         now = self._now()
 
-        def relay(connection: sqlite3.Connection) -> int:
-            rows = connection.execute(SQL["to_relay"], {"limit": limit}).fetchall()
-            if not rows:
-                return 0
-            last = {"last": rows[-1]["position"]}
-            connection.execute(SQL["add_deliveries"], {**last, "now": now})
-            unwanted = connection.execute(SQL["waited_for_by_none"], last).fetchall()
-            connection.execute(SQL["relayed"], last)
-            settle_processing(connection, unwanted, now)
-            return len(rows)
+        def relay(connection: sqlite3.Connection) -> Sequence[Event]:
+            relayed: list[Event] = []
+            # Again for what the first time has written: that an upload is processed which nobody is to process.
+            for _ in range(2):
+                rows = connection.execute(SQL["to_relay"], {"limit": limit}).fetchall()
+                if not rows:
+                    break
+                relayed += map(event_of, rows)
+                last = {"last": rows[-1]["position"]}
+                connection.execute(SQL["add_deliveries"], {**last, "now": now})
+                unwanted = connection.execute(SQL["waited_for_by_none"], last).fetchall()
+                connection.execute(SQL["relayed"], last)
+                if not unwanted:
+                    break
+                settle_processing(connection, unwanted, now)
+            if after is None:
+                return relayed
+            return [event_of(row) for row in connection.execute(SQL["events_above"], {"after": after, "limit": limit})]
 
         return await self._database.write(relay, synced=False)
 

@@ -15,7 +15,10 @@ SELECT * FROM events WHERE position = :position;
 SELECT seq FROM sqlite_sequence WHERE name = 'events';
 
 -- name: to_relay
-SELECT position FROM events WHERE relayed = 0 ORDER BY position LIMIT :limit;
+SELECT * FROM events WHERE relayed = 0 ORDER BY position LIMIT :limit;
+
+-- name: events_above
+SELECT * FROM events WHERE position > :after ORDER BY position LIMIT :limit;
 
 -- name: add_deliveries
 INSERT OR IGNORE INTO deliveries (position, consumer, upload_id, due_at, processing)

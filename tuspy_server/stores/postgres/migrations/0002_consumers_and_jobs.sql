@@ -102,36 +102,51 @@ END $$;
 
 -- One call, so that no client can keep the lock; two statements, because the second needs a snapshot from after it:
 -- whatever an earlier relay has numbered is committed by then, and whatever is committed later gets later numbers.
-CREATE FUNCTION relay_committed(most integer) RETURNS integer
+-- Gives the events above `after`, whoever has numbered them; without it, those that it has numbered itself. Whoever listens
+-- on the channel is told the payload where there was something to number.
+CREATE FUNCTION relay_committed(most integer, after bigint DEFAULT NULL, channel text DEFAULT NULL,
+                                payload text DEFAULT '') RETURNS SETOF events
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    numbered integer;
+    numbered bigint[] := '{}';
+    places bigint[];
     unwanted text[];
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('tuspy.relay.' || current_schema(), 0));
-    WITH placed AS MATERIALIZED (
-        SELECT first.id, nextval('event_positions') AS position
-        FROM (SELECT events.id FROM events WHERE events.position IS NULL ORDER BY events.number LIMIT most) AS first
-    ), given AS (
-        UPDATE events SET position = placed.position FROM placed WHERE events.id = placed.id
-        RETURNING events.position, events.type, events.upload_id, events.processed_id
-    ), added AS (
-        INSERT INTO deliveries (position, consumer, upload_id, due_at, processing)
-        SELECT given.position, consumers.name, given.upload_id, now(),
-               consumers.processing AND given.type = 'upload.finished'
-        FROM given JOIN consumers ON given.type = ANY (consumers.types) AND consumers.disabled_reason IS NULL
-        ORDER BY given.position
-        RETURNING position, processing
-    )
-    SELECT count(*),
-           array_agg(given.upload_id) FILTER (
-               WHERE given.processed_id IS NOT NULL
-                 AND given.position NOT IN (SELECT added.position FROM added WHERE added.processing))
-    INTO numbered, unwanted FROM given;
-    IF unwanted IS NOT NULL THEN
+    -- The second time for what the first has written: that an upload is processed which nobody is to process.
+    FOR pass IN 1..2 LOOP
+        WITH placed AS MATERIALIZED (
+            SELECT first.id, nextval('event_positions') AS position
+            FROM (SELECT events.id FROM events WHERE events.position IS NULL
+                  ORDER BY events.number LIMIT most) AS first
+        ), given AS (
+            UPDATE events SET position = placed.position FROM placed WHERE events.id = placed.id
+            RETURNING events.position, events.type, events.upload_id, events.processed_id
+        ), added AS (
+            INSERT INTO deliveries (position, consumer, upload_id, due_at, processing)
+            SELECT given.position, consumers.name, given.upload_id, now(),
+                   consumers.processing AND given.type = 'upload.finished'
+            FROM given JOIN consumers ON given.type = ANY (consumers.types) AND consumers.disabled_reason IS NULL
+            ORDER BY given.position
+            RETURNING position, processing
+        )
+        SELECT array_agg(given.position),
+               array_agg(given.upload_id) FILTER (
+                   WHERE given.processed_id IS NOT NULL
+                     AND given.position NOT IN (SELECT added.position FROM added WHERE added.processing))
+        INTO places, unwanted FROM given;
+        numbered := numbered || places;
+        EXIT WHEN unwanted IS NULL;
         PERFORM judge_processing(unwanted);
+    END LOOP;
+    IF channel IS NOT NULL AND numbered <> '{}' THEN
+        PERFORM pg_notify(channel, payload);
     END IF;
-    RETURN numbered;
+    IF after IS NULL THEN
+        RETURN QUERY SELECT * FROM events WHERE events.position = ANY (numbered);
+    ELSE
+        RETURN QUERY SELECT * FROM events WHERE events.position > after ORDER BY events.position LIMIT most;
+    END IF;
 END $$;
 
 -- How a node of the version before relays: its consumers become known to the others, and those of the others get theirs.
@@ -142,7 +157,7 @@ BEGIN
     SELECT told.name, array_agg(told.type), false, now(), now()
     FROM unnest($1, $2) AS told (name, type) GROUP BY told.name ORDER BY told.name
     ON CONFLICT (name) DO NOTHING;
-    RETURN relay_committed($3);
+    RETURN (SELECT count(*) FROM relay_committed($3));
 END $$;
 
 -- A failure that is told after another lease has begun is not that one's; a success is a success, also of what has been

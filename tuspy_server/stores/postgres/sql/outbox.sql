@@ -46,7 +46,8 @@ WHERE disabled_reason IS NOT NULL
 ORDER BY name;
 
 -- name: relay
-SELECT relay_committed($1::integer);
+SELECT {event_columns} FROM relay_committed($1::integer, $2::bigint, $3::text, $4::text) AS events
+ORDER BY events.position;
 
 -- name: lease
 -- Two leases at once share nothing: what the other has locked is skipped, what it has leased is not due any more.

@@ -1,0 +1,45 @@
+"""How the pool comes to its connections."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+
+from tests.stores.postgres.proxy import PostgresProxy
+from tests.stores.postgres.rigs import MakeRig, until
+from tuspy_server.stores.postgres.options import PostgresOptions
+from tuspy_server.stores.postgres.pool import Pool
+
+HOLD = "SELECT pg_advisory_xact_lock_shared(1)"
+HELD = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'
+"""
+
+
+async def test_where_all_connections_are_held_more_are_made_up_to_the_limit(make_rig: MakeRig) -> None:
+    """Fault B05."""
+    rig = await make_rig(connections=3)
+    other = await asyncpg.connect(rig.dsn)
+    await other.execute("SELECT pg_advisory_lock(1)")
+    calls = [asyncio.create_task(rig.pool.fetch(HOLD)) for _ in range(5)]
+
+    async def as_many_as_may_be() -> bool:
+        return bool(await other.fetchval(HELD) == 3)
+
+    await until(as_many_as_may_be)
+    await other.execute("SELECT pg_advisory_unlock(1)")
+    await asyncio.gather(*calls)
+    await other.close()
+
+
+async def test_a_connection_that_cannot_be_made_fails_no_call(postgres_dsn: str) -> None:
+    """Fault B05: a server with as many connections as it takes; the pool goes on with those that it has."""
+    async with PostgresProxy(postgres_dsn) as proxy:
+        pool = Pool(PostgresOptions(url=f"{proxy.dsn}?sslmode=disable"))
+        await pool.open()
+        proxy.refuses = True
+        answers = [pool.fetch_value("SELECT $1::integer", number) for number in range(50)]
+        assert await asyncio.gather(*answers) == list(range(50))
+        assert proxy.refused
+        await pool.close()
