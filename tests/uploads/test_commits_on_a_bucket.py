@@ -45,6 +45,23 @@ def test_a_stale_writer_whose_storage_waits_for_a_commit_ends_at_once(stage: Sta
     assert stage.world.content(stage.row(upload))[0] == CONTENT[::-1]
 
 
+def test_a_stale_body_is_not_told_that_a_finished_upload_is_gone(stage: Stage) -> None:
+    """I4: the sweep of the node where it still waits for its client comes to the finished upload's cleanup."""
+    upload = stage.create(length=len(CONTENT)).result()
+    body = ScriptedBody(CONTENT[:5])
+    patch = Patch(upload_offset=0, body_bytes=len(CONTENT), declared_length=None, checksum=None)
+    stale = stage.begin(stage.here, lambda: stage.here.uploads.append(upload.id, patch, body), body)
+    stage.loop.advance(2)
+    offset = stage.row(upload).upload_offset
+    stage.hold(stage.there, "cleanup")
+    finishing = stage.patch(stage.there, upload, offset, CONTENT[offset:])
+    assert stage.row(upload).status is UploadStatus.FINISHED
+    stage.loop.carry_out(stage.here.sweeper.sweep())
+    assert isinstance(stale.exception(), WriterFenced)
+    stage.let_go(stage.there)
+    assert finishing.result().status is UploadStatus.FINISHED
+
+
 def test_a_part_that_is_stored_is_counted_though_no_byte_comes_after_it(stage: Stage) -> None:
     """I12: a kill while the client is silent would cost whole parts that are there."""
     upload = stage.create(length=len(CONTENT)).result()

@@ -8,7 +8,7 @@ import structlog
 
 from tuspy_server.model import EventType, UploadStatus
 from tuspy_server.ports import Cleanup, Ending, Wakeup
-from tuspy_server.protocol.errors import TryLater, UploadGone
+from tuspy_server.protocol.errors import TryLater, UploadGone, WriterFenced
 from tuspy_server.uploads.bodies import Bodies
 from tuspy_server.uploads.means import Means
 
@@ -56,7 +56,7 @@ class Endings:
         running = self._bodies.of(upload_id)
         try:
             if running is not None:
-                running.stop(UploadGone())
+                running.stop(UploadGone() if cleanup.upload.is_gone else WriterFenced())
                 async with asyncio.timeout(self._means.options.storage_seconds):
                     await running.ended.wait()
             await self._means.blobs.clean(cleanup)
