@@ -188,6 +188,7 @@ class Site:
         part_bytes: int = PART_BYTES,
         pool_bytes: int = 64 * MIB,
         wait_seconds: float = 10,
+        patience_seconds: float = 1,
         storage_seconds: float = 30,
         keys: Keys | None = None,
         puts_single: bool = True,
@@ -199,6 +200,7 @@ class Site:
         self._part_bytes = part_bytes
         self._pool_bytes = pool_bytes
         self._wait_seconds = wait_seconds
+        self._patience_seconds = patience_seconds
         self._storage_seconds = storage_seconds
         self._puts_single = puts_single
         self.nodes: list[Node] = []
@@ -206,7 +208,7 @@ class Site:
         self.node = self.add_node()
 
     def add_node(self, pool_bytes: int | None = None) -> Node:
-        pool = PagePool(pool_bytes or self._pool_bytes, self._wait_seconds)
+        pool = PagePool(pool_bytes or self._pool_bytes, self._wait_seconds, self._patience_seconds)
         plan = PartPlan(part_bytes=self._part_bytes, deferred_part_bytes=2 * self._part_bytes, most_part_bytes=1 << 40)
         options = S3StoreOptions(plan=plan, keys=self.keys, storage_seconds=self._storage_seconds)
         blobs = S3BlobStore(self.bucket, pool, options, self.clock.now)

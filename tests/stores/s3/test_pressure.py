@@ -23,7 +23,7 @@ def some(count: int, seed: int = 1) -> bytes:
 @pytest.fixture
 async def crowded(bucket: MemoryBucket) -> Site:
     """Four parts fit into memory."""
-    return Site(bucket, part_bytes=PART, pool_bytes=4 * MIB, wait_seconds=5)
+    return Site(bucket, part_bytes=PART, pool_bytes=4 * MIB, wait_seconds=5, patience_seconds=0.02)
 
 
 async def test_a_hundred_slow_uploads_that_hold_half_a_part_each(crowded: Site, bucket: MemoryBucket) -> None:
