@@ -64,6 +64,9 @@ class ClockedPool(Pool):
         await self._control.execute(SHADOW)
         await super().open()
 
+    async def fill(self) -> None:
+        """Most tests need one or two connections."""
+
     async def close(self) -> None:
         await super().close()
         if self._control is not None:

@@ -33,6 +33,30 @@ async def test_where_all_connections_are_held_more_are_made_up_to_the_limit(make
     await other.close()
 
 
+async def test_a_server_makes_all_of_them_before_it_serves(postgres_dsn: str) -> None:
+    async with PostgresProxy(postgres_dsn) as proxy:
+        pool = Pool(PostgresOptions(url=f"{proxy.dsn}?sslmode=disable", connections=4))
+        await pool.open()
+        await pool.fill()
+        proxy.refuses = True
+        answers = [pool.fetch_value("SELECT pg_sleep(0.01)") for _ in range(20)]
+        await asyncio.gather(*answers)
+        assert not proxy.refused
+        await pool.close()
+
+
+async def test_a_server_starts_with_the_connections_that_it_gets(postgres_dsn: str) -> None:
+    """Fault B05."""
+    async with PostgresProxy(postgres_dsn) as proxy:
+        pool = Pool(PostgresOptions(url=f"{proxy.dsn}?sslmode=disable", connections=4))
+        await pool.open()
+        proxy.refuses = True
+        await pool.fill()
+        assert proxy.refused == 3
+        assert await pool.fetch_value("SELECT 1") == 1
+        await pool.close()
+
+
 async def test_a_connection_that_cannot_be_made_fails_no_call(postgres_dsn: str) -> None:
     """Fault B05: a server with as many connections as it takes; the pool goes on with those that it has."""
     async with PostgresProxy(postgres_dsn) as proxy:

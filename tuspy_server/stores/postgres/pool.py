@@ -3,14 +3,14 @@
 A caller that is cancelled leaves its call behind: the statement goes on to its end, and its connection comes back
 clean. So no statement is broken off because a client went away, and no connection has to be thrown away for it.
 
-Connections are made one at a time, beside the calls that wait: a new one costs what twenty statements cost (27 ms,
-mostly of the server's processor), so that in a burst whoever waits is served sooner by those that there are.
+A new connection costs what twenty statements cost (27 ms, mostly of the server's processor). So a server makes all of
+its own before it serves, and any other one is made beside the calls that wait, one at a time: in a burst whoever waits
+is served sooner by those that there are.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ import asyncpg
 import structlog
 
 from tuspy_server.protocol.errors import StoreUnavailable, TusError
+from tuspy_server.stores.postgres.connecting import prepare
 from tuspy_server.stores.postgres.errors import DatabaseUnreachable, is_dying, translate
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.turns import Turns
@@ -36,12 +37,6 @@ STATEMENTS_KEPT: Final = 200
 
 REFUSED_SECONDS: Final = 1.0
 """After a connection that could not be made, before another is tried: those that there are go on."""
-
-TYPES: Final = "SELECT $1::bigint[], $2::integer[], $3::boolean[], $4::text[]"
-"""What statements take that asyncpg asks about on each connection: half the cost of a new one, and not a call's."""
-
-KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
-"""Seconds, but the last: milliseconds."""
 
 Result = TypeVar("Result")
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -100,7 +95,7 @@ class Pool:
             statement_cache_size=STATEMENTS_KEPT if options.prepared else 0,
             max_cached_statement_lifetime=0,
             max_inactive_connection_lifetime=0,  # a burst after a pause would wait for all of them again
-            init=_prepare,
+            init=prepare,
             reset=_no_state,
         )
         await self._pool
@@ -114,6 +109,21 @@ class Pool:
         except BaseException:
             await self.close()
             raise
+
+    async def fill(self) -> None:
+        """Make all connections that there may be. What the server refuses is tried again when it is missed."""
+        pool = self._pool
+        if pool is None:
+            return
+        made = await asyncio.gather(*(pool.acquire() for _ in range(self.options.connections)), return_exceptions=True)
+        refused = [outcome for outcome in made if isinstance(outcome, BaseException)]
+        for outcome in made:
+            if not isinstance(outcome, BaseException):
+                await pool.release(outcome, timeout=RELEASE_SECONDS)
+        for _ in range(len(made) - len(refused) - self._connections):
+            self._add_place()
+        if refused:
+            self._refused(refused[0])
 
     async def close(self) -> None:
         """Let calls under way end, for as long as their deadlines allow, and disconnect. May be called twice."""
@@ -229,6 +239,14 @@ class Pool:
 
     # --- connections ---------------------------------------------------------------------------------------------
 
+    def _add_place(self) -> None:
+        self._connections += 1
+        self._turns.give()
+
+    def _refused(self, error: BaseException) -> None:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        log.warning("database.connection.failed", connections=self._connections, reason=reason)
+
     def _grow(self) -> None:
         """Somebody waits: make one connection more, unless one is being made."""
         now = asyncio.get_running_loop().time()
@@ -241,17 +259,15 @@ class Pool:
         try:
             pool = self._pool
             # One that has just come back is somebody's; with all of them at work, asyncpg gives one not yet connected.
-            while pool is not None and self._turns.is_waited_for and pool.get_idle_size():
-                await asyncio.sleep(0)
+            while pool is not None and self._turns.is_waited_for and pool.get_idle_size():  # noqa: ASYNC110
+                await asyncio.sleep(0)  # it is a matter of a turn of the loop or two
             if pool is not None and self._turns.is_waited_for:
                 connection = await pool.acquire()
                 await pool.release(connection, timeout=RELEASE_SECONDS)
-                self._connections += 1
-                self._turns.give()
+                self._add_place()
         except Exception as error:  # there is one at least; a call that fails on it says more
             pause_seconds = REFUSED_SECONDS
-            reason = f"{type(error).__name__}: {error}"[:200]
-            log.warning("database.connection.failed", connections=self._connections, reason=reason)
+            self._refused(error)
         finally:
             self._grow_at = asyncio.get_running_loop().time() + pause_seconds
         if self._turns.is_waited_for and self._pool is not None:
@@ -273,21 +289,3 @@ class Pool:
 
 async def _no_state(_: object) -> None:
     """Nothing is left in a session that would have to be reset: a round trip less for each call."""
-
-
-async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    _keep_alive(connection)
-    await connection.fetchrow(TYPES, None, None, None, None)
-
-
-def _keep_alive(connection: object) -> None:
-    """Let the kernel notice a server that is gone without a word, also while nothing is asked."""
-    transport = getattr(connection, "_transport", None)
-    peer = None if transport is None else transport.get_extra_info("socket")
-    if peer is None or peer.family not in {socket.AF_INET, socket.AF_INET6}:
-        return
-    with suppress(OSError):
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEPALIVE.items():
-            if hasattr(socket, name):
-                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -35,6 +35,7 @@ class PostgresUploadStore(PostgresAssemblies):
         await self._pool.open()
         try:
             await migrate(self._pool)
+            await self._pool.fill()
             await self._node.start()
             await self._release_dead(batches=1)  # the rest is for the sweeps: there may be 100,000
         except BaseException:
