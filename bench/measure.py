@@ -165,11 +165,11 @@ def _check_offered(running: Running, shape: Shape, source: Source) -> None:
         raise NotOffered("does not offer creation-with-upload")
 
 
-def warm_up(running: Running, source: Source) -> list[Uploaded]:
+def warm_up(running: Running, source: Source, connections: int = 4) -> list[Uploaded]:
     """A few small uploads; returns them."""
     work = work_on(running, None)
-    work.left.extend(range(max(WARM_UP_UPLOADS, HEAD_TARGETS)))
-    load.run_here(running.port, source, [scripts.uploads(work) for _ in range(4)], FEW_SECONDS)
+    work.left.extend(range(max(WARM_UP_UPLOADS, HEAD_TARGETS, 4 * connections)))
+    load.run_here(running.port, source, [scripts.uploads(work) for _ in range(connections)], FEW_SECONDS)
     return work.done
 
 

@@ -55,7 +55,8 @@ def _late(stack: ExitStack, below: Services, server: Server, shape: Shape, repea
     """Uploads that wait for their bytes, followed on two nodes; then all of them finish at once."""
     nodes = [_start(stack, below, server, place.folder / f"node-{number}") for number in range(NODES)]
     for node in nodes:
-        warm_up(node, place.source)
+        # As many at once as in the measurement: each connection of a pool plans its statements once.
+        warm_up(node, place.source, shape.uploads // len(nodes))
     answers: list[Answer] = []
     host = f"127.0.0.1:{nodes[0].port}"
     created: list[Script] = [

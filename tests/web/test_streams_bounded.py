@@ -17,6 +17,7 @@ from tests.web.served import Served, upload_id
 from tuspy_server.access import Intent, RequestContext
 from tuspy_server.edge.websocket import EdgeWebSocket
 from tuspy_server.web import realtime as realtime_module
+from tuspy_server.web import stream as stream_module
 from tuspy_server.web.realtime import Realtime
 
 MOST_SENT = 500
@@ -93,7 +94,7 @@ async def test_who_follows_nothing_gives_way(serve: Serve, monkeypatch: pytest.M
         assert "tuspy_streams 2.0" in (await server.request("GET", "/metrics")).text
         with pytest.raises(InvalidStatus):
             await websocket(server.port, f"?upload={target}").__aenter__()
-        monkeypatch.setattr(realtime_module, "IDLE_SECONDS", 0.0)
+        monkeypatch.setattr(stream_module, "IDLE_SECONDS", 0.0)
         with pytest.raises(InvalidStatus):
             await websocket(server.port, f"?upload={target}").__aenter__()
         with pytest.raises(ConnectionClosed):
@@ -135,7 +136,8 @@ async def test_one_whose_host_cancels_it_while_it_is_granted_gives_its_place_bac
 
 
 async def test_all_subscriptions_of_a_process_are_bounded(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(realtime_module, "MOST_FOLLOWED", 3)
+    for module in (realtime_module, stream_module):
+        monkeypatch.setattr(module, "MOST_FOLLOWED", 3)
     monkeypatch.setattr(realtime_module, "FOLLOWED_EACH", 2)
     server = await serve(stream_most=2)
     targets = [upload_id(await server.create(1)) for _ in range(3)]

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol, TypeAlias
 from tuspy_server.protocol.errors import TusError
 from tuspy_server.web.frames import Frame, Frames
 from tuspy_server.web.interests import Wish, wish_of_message
-from tuspy_server.web.realtime import Stream
 from tuspy_server.web.stomp.session import HEARTBEAT, StompSession, Subscribe
+from tuspy_server.web.stream import Stream
 
 Data: TypeAlias = str | bytes
 

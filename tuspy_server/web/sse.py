@@ -18,7 +18,8 @@ from tuspy_server.protocol.errors import ClientDisconnected, Headers, TryLater, 
 from tuspy_server.web.answers import Answer, encode, refuse
 from tuspy_server.web.interests import wish_of_query
 from tuspy_server.web.origins import header
-from tuspy_server.web.realtime import Realtime, Stream
+from tuspy_server.web.realtime import Realtime
+from tuspy_server.web.stream import Stream
 
 log = structlog.get_logger("tuspy_server.web")
 

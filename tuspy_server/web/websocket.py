@@ -12,7 +12,8 @@ from tuspy_server.protocol.errors import ClientDisconnected, FixRequest, TryLate
 from tuspy_server.web.answers import refuse
 from tuspy_server.web.conversations import CloudEventsConversation, Conversation, Data, StompConversation, key_of
 from tuspy_server.web.interests import Wish, wish_of_query
-from tuspy_server.web.realtime import Realtime, Stream
+from tuspy_server.web.realtime import Realtime
+from tuspy_server.web.stream import Stream
 
 log = structlog.get_logger("tuspy_server.web")
 
