@@ -28,7 +28,7 @@ class StoreSettings(PlaceSettings):
         default="session",
         description="transaction: database_url leads to a pooler such as PgBouncer in transaction mode.",
     )
-    database_connections: int = Field(default=10, ge=2, le=1000, description="Most connections of one process.")
+    database_connections: int = Field(default=5, ge=2, le=1000, description="Most connections of one process.")
     database_seconds: Seconds = Field(
         default=10.0, gt=0, description="Deadline of one statement, with the wait for a connection."
     )

@@ -25,7 +25,7 @@ class PostgresOptions:
     url: str = field(repr=False)
     listen_url: str | None = field(default=None, repr=False)
     listens: bool = True
-    connections: int = 10
+    connections: int = 5
     call_seconds: float = 10.0
     connect_seconds: float = 5.0
     prepared: bool = True
