@@ -50,10 +50,26 @@ def run(request, session_server):
 """
 
 OF_PROCESSES = '''
+import gc
 import hashlib
+import socket
+import sys
 import time
 
 import pytest
+
+
+def test_that_leaves_a_socket(run):
+    left = [socket.socket()]
+    left.append(left)
+    assert run == 1, "the first trouble, with something open"
+    left.pop(0).close()
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_collector_comes_by(run, number):
+    sys.last_value = sys.last_traceback = None
+    gc.collect()
 
 
 def test_unlucky(run):
@@ -124,7 +140,7 @@ def run_tests(folder: Path, *arguments: str, ci: str) -> str:
 
 def test_ci_runs_a_failed_test_of_processes_once_more_and_says_so(tmp_path: Path) -> None:
     told = run_tests(tmp_path, "-n", "2", "--dist", "worksteal", ci="true")
-    assert "5 failed, 22 passed, 4 rerun" in told
+    assert "5 failed, 25 passed, 5 rerun" in told
     summary = told.partition("NEEDED A SECOND RUN")[2]
     for traceback in ("AssertionError: the first trouble", "AssertionError: trouble in a fixture"):
         assert traceback in summary
@@ -146,5 +162,5 @@ def test_ci_runs_a_failed_test_of_processes_once_more_and_says_so(tmp_path: Path
 
 def test_elsewhere_nothing_is_run_twice(tmp_path: Path) -> None:
     told = run_tests(tmp_path, "-k", "unlucky", ci="")
-    assert "1 failed, 25 deselected, 1 error" in told
+    assert "1 failed, 28 deselected, 1 error" in told
     assert "NEEDED A SECOND RUN" not in told

@@ -58,9 +58,22 @@ def _on_ci() -> bool:
     return os.environ.get("CI") == "true"
 
 
+class _Silence:
+    """Once a test is run again, what it has left behind (its traceback holds connections and sockets) is not told of as
+    the failure of whichever test the collector comes by in."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if str(report.outcome) == "rerun":
+            self._config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if _on_ci():
         config.option.max_suite_reruns = AT_MOST
+        config.pluginmanager.register(_Silence(config))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
