@@ -48,6 +48,9 @@ class OutboxContract:
         assert [event for batch in numbered for event in batch] == list(events)
         assert await rig.outbox.relay(2, events[1].position) == events[2:4], "whoever has numbered them"
         assert not await rig.outbox.relay(2, events[-1].position)
+        late = await create(rig.uploads)
+        [told] = await rig.outbox.relay(2, 10**6)
+        assert told.upload_id == late.id, "a reader of another log: what is numbered is told all the same"
         assert [event.upload_id for event in events] == [upload.id for upload in uploads]
         positions = [event.position or 0 for event in events]
         assert positions == sorted(set(positions))

@@ -56,7 +56,9 @@ class Feed:
             if not len(self.hub):
                 self._live = False
                 return
-            is_whole = self._live and after == self.hub.position
+            place = self.hub.position
+            # What is not above the place is of another log: see `_look`.
+            is_whole = self._live and after == place and not (events and (events[0].position or 0) <= place)
             try:
                 while events := events if is_whole else await self._read():
                     self.hub.dispatch(events)

@@ -155,7 +155,7 @@ class Outbox(EventLog, Protocol):
         has a position, unless `limit` or more were numbered.
 
         Returns those that were numbered, in their order; with `after`, at most `limit` of all that are above it,
-        whoever has numbered them."""
+        whoever has numbered them, unless some that were numbered are not."""
         ...
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:

@@ -194,7 +194,11 @@ class Stream:
         """While its task has nothing to do, so that nothing is written out of turn, nor after a reason to end."""
         if not self._is_pausing or self.wake.is_set():
             return False
-        return self.write_now(self._realtime.frames.frame(event).server_sent)
+        try:
+            return self.write_now(self._realtime.frames.frame(event).server_sent)
+        except Exception:  # this reader's, who meets it again alone: the others are told all the same
+            log.exception("stream.write.failed")
+            return False
 
     def _revoke(self, key: str) -> None:
         if key in self._followed:

@@ -22,6 +22,7 @@ class PostgresProxy:
         messages: those of the server that went through, by type.
         cut_at: the next message of these types from the server is lost, and its connection, as both sides see it.
         silent: nothing goes through any more in either direction, new connections included.
+        silent_at: a message of these types from the server is the last that goes through.
         refuses: new connections are cut at once, as by a server that has too many.
         refused: how many.
     """
@@ -35,6 +36,7 @@ class PostgresProxy:
         self.messages: Counter[str] = Counter()
         self.cut_at: frozenset[str] = frozenset()
         self.silent = False
+        self.silent_at: frozenset[str] = frozenset()
         self.refuses = False
         self.refused = 0
 
@@ -126,5 +128,6 @@ class PostgresProxy:
                 self.messages[kind] += 1
                 writer.write(head + body)
                 await writer.drain()
+                self.silent = kind in self.silent_at
         if not self.silent:
             writer.close()

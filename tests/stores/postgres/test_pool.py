@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import asyncpg
+import pytest
 
 from tests.stores.postgres.proxy import PostgresProxy
 from tests.stores.postgres.rigs import MakeRig, until
+from tuspy_server.protocol.errors import StoreUnavailable
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.pool import Pool
 
@@ -66,4 +68,47 @@ async def test_a_connection_that_cannot_be_made_fails_no_call(postgres_dsn: str)
         answers = [pool.fetch_value("SELECT $1::integer", number) for number in range(50)]
         assert await asyncio.gather(*answers) == list(range(50))
         assert proxy.refused
+        await pool.close()
+
+
+async def test_a_connection_that_dies_is_missed_by_no_call_while_there_are_others(make_rig: MakeRig) -> None:
+    """Faults B02, B05: its server takes no new ones."""
+    rig = await make_rig()
+    other = await asyncpg.connect(rig.dsn)
+    await other.execute("SELECT pg_advisory_lock(1)")
+    async with PostgresProxy(rig.dsn) as proxy:
+        pool = Pool(PostgresOptions(url=f"{proxy.dsn}?sslmode=disable", connections=2))
+        await pool.open()
+        await pool.fill()
+        held = asyncio.create_task(pool.fetch(HOLD))
+
+        async def is_held() -> bool:
+            return bool(await other.fetchval(HELD) == 1)
+
+        await until(is_held)
+        pid = await pool.fetch_value("SELECT pg_backend_pid()")
+        proxy.refuses = True
+        await other.execute("SELECT pg_terminate_backend($1)", pid)
+        calls = [asyncio.create_task(pool.fetch_value("SELECT 1", repeatable=True)) for _ in range(3)]
+        await until(lambda: are_refused(proxy))
+        await other.execute("SELECT pg_advisory_unlock(1)")
+        assert await asyncio.gather(*calls) == [1, 1, 1]
+        await held
+        await pool.close()
+    await other.close()
+
+
+async def are_refused(proxy: PostgresProxy) -> bool:
+    return proxy.refused > 0
+
+
+async def test_a_server_that_falls_silent_after_the_login_holds_up_no_call(postgres_dsn: str) -> None:
+    """Fault B04: nor the heart, whose deadline is short; what is asked once a connection counts, too."""
+    async with PostgresProxy(postgres_dsn) as proxy, asyncio.timeout(30):
+        pool = Pool(PostgresOptions(url=f"{proxy.dsn}?sslmode=disable", call_seconds=60.0))
+        await pool.open()
+        proxy.cut()
+        proxy.silent_at = frozenset("Z")
+        with pytest.raises(StoreUnavailable):
+            await pool.run(lambda connection: connection.fetch("SELECT 1"), seconds=0.5, repeatable=True)
         await pool.close()

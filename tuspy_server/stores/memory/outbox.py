@@ -33,7 +33,9 @@ class MemoryOutbox(MemoryConsumers):
             if not unwanted:
                 break
             self._settle_processing(unwanted)
-        return relayed if after is None else await self.events(after, limit)
+        if after is None or (relayed and (relayed[0].position or 0) <= after):
+            return relayed
+        return await self.events(after, limit)
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
         """See the port."""

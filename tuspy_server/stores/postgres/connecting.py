@@ -18,7 +18,11 @@ KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "T
 async def prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """What each connection is told before its first statement."""
     _keep_alive(connection)
-    await connection.fetchrow(TYPES, None, None, None, None)
+    try:
+        await connection.fetchrow(TYPES, None, None, None, None)
+    except BaseException:
+        connection.terminate()  # asyncpg would close it with good manners, beyond the caller's deadline
+        raise
 
 
 def _keep_alive(connection: object) -> None:

@@ -104,7 +104,7 @@ class PostgresOutbox(PostgresEventLog):
     async def relay(self, limit: int, after: int | None = None) -> Sequence[Event]:
         """See the port. The other nodes hear of it as it is committed."""
         values = (limit, after, self._channel(), self._node.id)
-        return [to_event(row) for row in await self._pool.fetch(SQL["relay"], *values, urgent=True)]
+        return [to_event(row) for row in await self._pool.fetch(SQL["relay"], *values, repeatable=True, urgent=True)]
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
         """See the port. What an earlier call of this process has leased, but whose answer was lost, is taken back."""

@@ -218,7 +218,7 @@ class Pool:
             try:
                 connection = await pool.acquire()
             except BaseException:
-                self._turns.give()
+                self._lose_place()
                 raise
         call.sent = True
         try:
@@ -242,6 +242,16 @@ class Pool:
     def _add_place(self) -> None:
         self._connections += 1
         self._turns.give()
+
+    def _lose_place(self) -> None:
+        """A connection is gone. But for the last, whose place makes a new one in its next call, it is missed by those
+        who wait: no call fails for it while there are others."""
+        if self._connections == 1:
+            self._turns.give()
+            return
+        self._connections -= 1
+        if self._turns.is_waited_for:
+            self._grow()
 
     def _refused(self, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}"[:200]
@@ -274,17 +284,25 @@ class Pool:
             self._grow()
 
     async def _give_back(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+        is_lost = _is_gone(connection)
         try:
             with suppress(OSError, TusError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is cut then
                 await pool.release(connection, timeout=RELEASE_SECONDS)
         finally:
-            self._turns.give()
+            self._lose_place() if is_lost else self._turns.give()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _is_gone(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # it has been terminated, and asyncpg's pool has it back already
+        return True
 
 
 async def _no_state(_: object) -> None:

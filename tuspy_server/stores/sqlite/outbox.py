@@ -39,7 +39,7 @@ class SqliteOutbox(SqliteConsumers):
                 if not unwanted:
                     break
                 settle_processing(connection, unwanted, now)
-            if after is None:
+            if after is None or (relayed and (relayed[0].position or 0) <= after):
                 return relayed
             return [event_of(row) for row in connection.execute(SQL["events_above"], {"after": after, "limit": limit})]
 

@@ -102,8 +102,9 @@ END $$;
 
 -- One call, so that no client can keep the lock; two statements, because the second needs a snapshot from after it:
 -- whatever an earlier relay has numbered is committed by then, and whatever is committed later gets later numbers.
--- Gives the events above `after`, whoever has numbered them; without it, those that it has numbered itself. Whoever listens
--- on the channel is told the payload where there was something to number.
+-- Gives the events above `after`, whoever has numbered them; without it, or where it has numbered what is not above it (a
+-- restored database), those that it has numbered itself. Whoever listens on the channel is told the payload where there was
+-- something to number.
 CREATE FUNCTION relay_committed(most integer, after bigint DEFAULT NULL, channel text DEFAULT NULL,
                                 payload text DEFAULT '') RETURNS SETOF events
 LANGUAGE plpgsql VOLATILE AS $$
@@ -142,7 +143,7 @@ BEGIN
     IF channel IS NOT NULL AND numbered <> '{}' THEN
         PERFORM pg_notify(channel, payload);
     END IF;
-    IF after IS NULL THEN
+    IF after IS NULL OR after >= ANY (numbered) THEN
         RETURN QUERY SELECT * FROM events WHERE events.position = ANY (numbered);
     ELSE
         RETURN QUERY SELECT * FROM events WHERE events.position > after ORDER BY events.position LIMIT most;
