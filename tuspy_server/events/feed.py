@@ -11,7 +11,7 @@ import structlog
 
 from tuspy_server.events.cloudevents import BEGINNING, CURSOR_DIGITS, MOST_POSITION, Cursor, cursor_of
 from tuspy_server.events.hub import Hub
-from tuspy_server.events.subscription import PAGE, Interest, Subscription
+from tuspy_server.events.subscription import PAGE, Interest, Subscription, takes_nothing
 from tuspy_server.model import Event
 from tuspy_server.ports import EventFilter, EventLog
 
@@ -73,7 +73,7 @@ class Feed:
         interest: Interest,
         wake: Callable[[], None],
         after: Cursor | None,
-        take: Callable[[Event], bool] = lambda _: False,
+        take: Callable[[Event], bool] = takes_nothing,
     ) -> Subscription:
         """Follow events from now on, or from behind `after`; until `unsubscribe`. See `Subscription`.
 

@@ -79,7 +79,8 @@ class Source(Protocol):
         ...
 
 
-def _takes_nothing(_: Event) -> bool:
+def takes_nothing(_: Event) -> bool:
+    """Of a reader that is woken for each event."""
     return False
 
 
@@ -95,7 +96,7 @@ class Subscription:
         interest: Interest,
         wake: Callable[[], None],
         after: Cursor | None,
-        take: Callable[[Event], bool] = _takes_nothing,
+        take: Callable[[Event], bool] = takes_nothing,
     ) -> None:
         """Follow nothing yet: see `begin`.
 

@@ -149,13 +149,9 @@ class Pool:
         """The only row, if there is one. Raises as `run`."""
         return await self.run(lambda connection: connection.fetchrow(statement, *arguments), repeatable=repeatable)
 
-    async def fetch_value(
-        self, statement: str, *arguments: object, repeatable: bool = False, urgent: bool = False
-    ) -> Any:
+    async def fetch_value(self, statement: str, *arguments: object, repeatable: bool = False) -> Any:
         """The only value of the only row; None where there is no row. Raises as `run`."""
-        return await self.run(
-            lambda connection: connection.fetchval(statement, *arguments), repeatable=repeatable, urgent=urgent
-        )
+        return await self.run(lambda connection: connection.fetchval(statement, *arguments), repeatable=repeatable)
 
     async def run(
         self, work: Work[Result], *, seconds: float | None = None, repeatable: bool = False, urgent: bool = False
