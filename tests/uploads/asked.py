@@ -63,7 +63,6 @@ class AskedBook(OpenGate):
     def __init__(self, gates: Gates, book: Book) -> None:
         self._gates = gates
         self._book = book
-        gates.uncounted = (*gates.uncounted, "pre_finish")  # others may be at rest while it reads
         if book.asked is None:
             book.asked = {}
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 from tests.support.memory_bucket import MemoryBucket
 from tests.uploads.gated_bucket import GatedBucket, Wire
-from tests.uploads.gates import BLOB_CALLS, Gates
+from tests.uploads.gates import Gates
 from tests.uploads.stepping import SteppedLoop
 from tests.uploads.worlds import Seat, World
 from tuspy_server.model import Upload, UploadStatus
@@ -103,7 +103,6 @@ class BucketWorld(World):
         return self.seat_with(rows, name, gates)
 
     def seat_with(self, rows: MemoryUploadStore | PostgresUploadStore, name: str, gates: Gates) -> Seat:
-        gates.uncounted = (*BLOB_CALLS, "assemble")
         self.peers[name] = LocalPeers(self, gates)
         pool = PagePool(4 << 20)
         plan = PartPlan(part_bytes=PART_BYTES, deferred_part_bytes=DEFERRED_PART_BYTES, most_part_bytes=1 << 20)

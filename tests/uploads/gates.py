@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
-from tests.uploads.stepping import SteppedLoop
-
 Result = TypeVar("Result")
 
 When = Literal["before", "after"]
@@ -60,34 +58,19 @@ class Trap:
 
 @dataclass
 class Gates:
-    """One process's gates. Once it is dead nothing of it reaches a store any more.
+    """One process's gates. Once it is dead nothing of it reaches a store any more."""
 
-    A stepped loop is told of the calls that are under way, so that it does not take a thread's work for rest; but not
-    of those in which others may be at rest.
-    """
-
-    loop: SteppedLoop | None
     hold_next: float = 0
     traps: list[Trap] = field(default_factory=list)
     waiting: list[Gate] = field(default_factory=list)
     failed: int = 0
     alive: bool = True
-    uncounted: tuple[str, ...] = ()
 
     async def call(self, name: str, work: Callable[[], Awaitable[Result]]) -> Result:
         await self.stop_at(name, "before")
-        counted = name not in self.uncounted
-        self.count_call(counted)
-        try:
-            result = await work()
-        finally:
-            self.count_call(-counted)
+        result = await work()
         await self.stop_at(name, "after")
         return result
-
-    def count_call(self, change: int) -> None:
-        if self.loop is not None:
-            self.loop.calls_in_threads += change
 
     async def stop_at(self, name: str, when: When) -> None:
         if not self.alive:

@@ -44,7 +44,7 @@ class Node:
         self, loop: SteppedLoop, world: World, witness: Witness, gate_of: Callable[[Gates], Gate] | None = None
     ) -> None:
         self._loop = loop
-        self.gates = Gates(loop)
+        self.gates = Gates()
         self.is_still = False
         self._context = contextvars.copy_context()
         self._context.run(owner_of_tasks.set, self)

@@ -1,5 +1,5 @@
-"""The world of the bucket with its rows in PostgreSQL. Nothing moves but real sockets while a call of the rows is under
-way; the database's time is the loop's."""
+"""The world of the bucket with its rows in PostgreSQL. Nothing else moves while a call of the rows is under way; the
+database's time is the loop's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,23 @@ from tuspy_server.ports import Outbox
 from tuspy_server.stores.postgres.nodes import Node
 from tuspy_server.stores.postgres.options import PostgresOptions
 from tuspy_server.stores.postgres.outbox import PostgresOutbox
+from tuspy_server.stores.postgres.pool import Result, Work
 from tuspy_server.stores.postgres.store import PostgresUploadStore
 
 HEART_SECONDS = 1e8
+
+
+class _Pool(ClockedPool):
+    """Its calls have their turns."""
+
+    def __init__(self, options: PostgresOptions, loop: SteppedLoop, dsn: str) -> None:
+        clock: Any = loop
+        super().__init__(options, clock, dsn)
+        self._loop = loop
+
+    async def run(self, work: Work[Result], **options: Any) -> Result:
+        call = super().run
+        return await self._loop.in_turn(lambda: self._loop.create_task(call(work, **options)))
 
 
 class _Node(Node):
@@ -51,15 +65,14 @@ class PostgresWorld(BucketWorld):
         finally:
             await connection.close()
 
-    def _node(self) -> tuple[ClockedPool, Node]:
+    def _node(self) -> tuple[_Pool, Node]:
         options = PostgresOptions(
             url=with_schema(self.dsn),
             connections=2,
             node_seconds=HEART_SECONDS,
             settled_seconds=SETTLED_SECONDS,
         )
-        clock: Any = self.loop
-        pool = ClockedPool(options, clock, self.dsn)
+        pool = _Pool(options, self.loop, self.dsn)
         return pool, _Node(pool)
 
     @property

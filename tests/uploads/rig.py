@@ -71,7 +71,7 @@ class LifecycleRig:
         self.clock = ManualClock()
         self.rows = MemoryUploadStore(self.clock)
         self.blobs = MemoryBlobStore()
-        self.gates = Gates(loop=None)
+        self.gates = Gates()
         store = GatedUploadStore(self.rows, self.gates, NoWitness())
         wakeup, observer = LocalWakeup(), NullObserver()
         self.uploads = Uploads(

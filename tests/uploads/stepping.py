@@ -1,4 +1,9 @@
-"""An event loop that runs until nothing can go on by itself, on a time that moves only when it is told to."""
+"""An event loop that runs until nothing can go on by itself, on a time that moves only when it is told to.
+
+What threads and sockets do has no place of its own among the steps of a loop: how fast they are would decide it, and
+the same steps would make another history each time. So such a call begins when all else has come to rest, and nothing
+else goes on until it has ended.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ import asyncio
 import contextvars
 import time
 import weakref
-from collections.abc import Coroutine, Generator
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -23,7 +29,8 @@ class SteppedLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.virtual_seconds = 0.0
-        self.calls_in_threads = 0
+        self._waiting_for_a_turn: deque[tuple[asyncio.Future[Any], Callable[[], asyncio.Future[Any]]]] = deque()
+        self._calls_under_way = 0
         self.owners: weakref.WeakKeyDictionary[asyncio.Task[Any], object] = weakref.WeakKeyDictionary()
         super().__init__()
         self.set_task_factory(self._task)
@@ -50,14 +57,22 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         return START + timedelta(seconds=self.virtual_seconds)
 
     def settle(self) -> None:
+        self._settle_until(lambda: True)
+
+    def _settle_until(self, condition: Callable[[], bool]) -> None:
         most = time.monotonic() + 20
         while True:
             self.call_soon(self.stop)
             self.run_forever()
-            if not self._ready and not self.calls_in_threads:  # type: ignore[attr-defined]
-                return
-            if self.calls_in_threads:
-                time.sleep(0.0001)
+            if self._ready:  # type: ignore[attr-defined]
+                continue
+            if not self._calls_under_way:
+                if self._waiting_for_a_turn:
+                    self.call_soon(self._begin, *self._waiting_for_a_turn.popleft())
+                    continue
+                if condition():
+                    return
+            time.sleep(0.0001)
             assert time.monotonic() < most, "the loop does not come to rest"
 
     def advance(self, seconds: float) -> None:
@@ -70,16 +85,32 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         self.settle()
 
     def run_in_executor(self, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
-        """A call in a thread counts from here to its end, whether or not anybody awaits it."""
-        return self.in_thread(super().run_in_executor(*args))
+        return self.in_turn(lambda: super(SteppedLoop, self).run_in_executor(*args))
 
-    def in_thread(self, call: asyncio.Future[Result]) -> asyncio.Future[Result]:
-        self.calls_in_threads += 1
-        call.add_done_callback(self._thread_ended)
-        return call
+    def in_turn(self, call: Callable[[], asyncio.Future[Result]]) -> asyncio.Future[Result]:
+        """The outcome of a call of threads or sockets, whether or not anybody awaits it; cancelled before it has begun,
+        it does not begin."""
+        outcome: asyncio.Future[Result] = self.create_future()
+        self._waiting_for_a_turn.append((outcome, call))
+        return outcome
 
-    def _thread_ended(self, _: asyncio.Future[Any]) -> None:
-        self.calls_in_threads -= 1
+    def _begin(self, outcome: asyncio.Future[Any], call: Callable[[], asyncio.Future[Any]]) -> None:
+        if outcome.done():
+            return
+
+        def end(ended: asyncio.Future[Any]) -> None:
+            self._calls_under_way -= 1
+            if outcome.done():
+                return
+            if ended.cancelled():
+                outcome.cancel()
+            elif (error := ended.exception()) is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(ended.result())
+
+        self._calls_under_way += 1
+        call().add_done_callback(end)
 
     def _next_timer(self) -> float | None:
         timers = [timer for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
@@ -87,7 +118,9 @@ class SteppedLoop(asyncio.SelectorEventLoop):
 
     def do(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Work that waits for no time to pass."""
-        return self.run_until_complete(work)
+        task = self.create_task(work)
+        self._settle_until(task.done)
+        return task.result()
 
     def carry_out(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Work that does."""

@@ -122,6 +122,9 @@ class DiskWorld(World):
         self._uploads = SqliteUploadStore(database, self.loop)
         self._outbox = SqliteOutbox(database, self.loop)
         self._blobs = FilesystemBlobStore(self._files, self.pool, durable=False)
+        ask, run = database._run, self._blobs._executor.run
+        database._run = lambda *job: self.loop.in_turn(lambda: self.loop.create_task(ask(*job)))  # type: ignore[assignment,method-assign]
+        self._blobs._executor.run = lambda function: self.loop.in_turn(lambda: run(function))  # type: ignore[method-assign]
 
     @property
     def uploads(self) -> UploadStore:
@@ -134,13 +137,7 @@ class DiskWorld(World):
     def seat(self, gates: Gates) -> Seat:
         self.loop.do(self._uploads.open())
         self.loop.do(self._blobs.open())
-        self._count_calls_in_threads()
         return Seat(self._uploads, self._blobs)
-
-    def _count_calls_in_threads(self) -> None:
-        threads = self._blobs._executor
-        run = threads.run
-        threads.run = lambda function: self.loop.in_thread(run(function))  # type: ignore[method-assign]
 
     def kill(self, seat: Seat, *, power_cut: bool) -> None:
         self._end()
