@@ -1,6 +1,7 @@
 """Servers that run once a session; a test that asks for one of their fixtures starts them."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import second_run
 from tests.support.ports import keep_ports_apart
@@ -42,5 +43,10 @@ __all__ = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # How fast an example is says nothing; where CI=true, Hypothesis does the same of itself.
+    settings.register_profile(
+        "tuspy", settings.default, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("tuspy")
     keep_ports_apart()
     second_run.pytest_configure(config)
