@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
 import sqlite3
+import subprocess
+import sys
 import tomllib
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import run
+from tests.support.cli import environment, run
 from tests.support.fixtures import MakeServer, make_server
 from tests.support.process import ServerProcess
 from trial.processes import free_port
@@ -96,6 +99,25 @@ def test_wrong_use_is_one_line_and_status_2(arguments: tuple[str, ...], complain
     result = run(tmp_path, *arguments)
     assert result.complaint.startswith(complaint)
     assert (result.status, result.stdout, list(tmp_path.iterdir())) == (2, "", [])
+
+
+def test_ctrl_c_while_it_is_imported_ends_it_without_a_word(tmp_path: Path) -> None:
+    """Half a second in which a KeyboardInterrupt was a traceback, or was lost and the server went on."""
+    program = """
+import signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "tuspy_server.cli.commands":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from tuspy_server.cli import main
+main()
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_unknown_variable_stops_the_start(tmp_path: Path) -> None:

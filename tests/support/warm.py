@@ -30,7 +30,7 @@ COLD_VARIABLE: Final = "TESTS_COLD"
 """Set, each program is started by an interpreter of its own: where it is the start itself that is looked into."""
 
 IMPORTED: Final = (
-    "tuspy_server.cli",
+    "tuspy_server.cli.commands",
     "tuspy_server.stores.s3.opening",
     "tuspy_server.stores.s3.store",
     "tests.support.events",

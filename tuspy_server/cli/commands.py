@@ -142,7 +142,10 @@ def config_show(*, config: ConfigFlag = None, flags: ServeFlags = None) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit. `arguments` replaces those of the process."""
     _hold_standard_streams()
-    sys.exit(_run(sys.argv[1:] if arguments is None else list(arguments)))
+    status = _run(sys.argv[1:] if arguments is None else list(arguments))
+    if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the interpreter's own end is no place for a traceback either
+    sys.exit(status)
 
 
 def _hold_standard_streams() -> None:

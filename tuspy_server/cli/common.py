@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,9 @@ def loaded(config: Path | None, flags: dict[str, object] | None, *, quiet: bool 
         quiet: of a command that says itself what it meets; logs of less than errors are for who asks for them.
     """
     found = load(flags or {}, config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        # From here on things are opened and written, and Ctrl-C has to take them away again.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = found.settings
     if quiet and "log_level" not in found.given:
         settings = settings.model_copy(update={"log_level": "error"})
