@@ -178,6 +178,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "replay": ("a", 1000, 1100, None, [], None, None),
     "relay": (100, 500, "channel", "node"),
     "notify": ("channel", "payload"),
+    "queue_usage": (),
     "create_job": ("job", None, *FILES),
     "add_files": ("job-1", None, *FILES),
     "job_row": ("job-1", None),

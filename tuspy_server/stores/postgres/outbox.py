@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 import asyncpg
+import structlog
 
 from tuspy_server.model import Event, EventType
 from tuspy_server.ports import (
@@ -26,7 +27,12 @@ from tuspy_server.stores.postgres.pool import Pool
 from tuspy_server.stores.postgres.rows import to_event
 from tuspy_server.stores.postgres.schema import statements
 
+log = structlog.get_logger("tuspy_server.stores.postgres")
+
 SQL: Final = statements()
+FULL_SECONDS: Final = 10.0
+"""After a NOTIFY has found its queue full, or has it still, before this is looked at."""
+
 UNREGISTERED: Final = "unregistered"
 """Why one is disabled that is about to be forgotten; the statements know it, too."""
 
@@ -45,6 +51,7 @@ class PostgresOutbox(PostgresEventLog):
         super().__init__(pool)
         self._node = node
         self._channel = channel
+        self._full_until: float | None = None
         self._lost: dict[str, tuple[Sequence[str], float]] = {}
         """Leases whose answer never came (B02), by token: their consumers, and until when they may still begin."""
 
@@ -102,9 +109,36 @@ class PostgresOutbox(PostgresEventLog):
     # --- deliveries ----------------------------------------------------------------------------------------------
 
     async def relay(self, limit: int, after: int | None = None) -> Sequence[Event]:
-        """See the port. The other nodes hear of it as it is committed."""
-        values = (limit, after, self._channel(), self._node.id)
+        """See the port. The other nodes hear of it as it is committed. Where the queue of NOTIFY is full, which fails
+        the transaction, they are not told: they look for themselves now and then."""
+        channel = await self._open_channel()
+        try:
+            return await self._relay(limit, after, channel)
+        except asyncpg.ProgramLimitExceededError as error:
+            if channel is None:
+                raise
+            self._full_until = asyncio.get_running_loop().time() + FULL_SECONDS
+            log.warning("relay.notify.failed", reason=str(error))
+            return await self._relay(limit, after, None)
+
+    async def _relay(self, limit: int, after: int | None, channel: str | None) -> Sequence[Event]:
+        values = (limit, after, channel, self._node.id)
         return [to_event(row) for row in await self._pool.fetch(SQL["relay"], *values, repeatable=True, urgent=True)]
+
+    async def _open_channel(self) -> str | None:
+        """Asked how full it is, PostgreSQL makes room of what has been read. A NOTIFY that fails does not: without the
+        question the queue stays full for ever, also when nobody is behind any more (18.4)."""
+        channel, now = self._channel(), asyncio.get_running_loop().time()
+        if channel is None or self._full_until is None:
+            return channel
+        if now < self._full_until:
+            return None
+        if await self._pool.fetch_value(SQL["queue_usage"], repeatable=True) >= 1:
+            self._full_until = now + FULL_SECONDS
+            return None
+        self._full_until = None
+        log.info("relay.notify.resumed")
+        return channel
 
     async def lease(self, consumers: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Delivery]:
         """See the port. What an earlier call of this process has leased, but whose answer was lost, is taken back."""

@@ -66,3 +66,7 @@ WHERE status = 'waiting' AND due_at > now() AND leased_by IS NOT NULL
 
 -- name: notify
 SELECT pg_notify($1, $2);
+
+-- name: queue_usage
+-- From 0 to 1.
+SELECT pg_notification_queue_usage();
