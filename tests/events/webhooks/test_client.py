@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import httpcore2
 import pytest
@@ -177,6 +178,31 @@ async def test_the_next_address_is_tried_where_one_is_dead(make_receiver: MakeRe
     receiver = await make_receiver()
     client = clients.make(f"http://app.example:{receiver.port}/", resolve=lambda _host, _port: ["::1", "127.0.0.1"])
     assert (await post(client)).status == 204
+
+
+async def test_the_next_address_is_tried_where_one_says_nothing(
+    make_receiver: MakeReceiver, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S04: behind a wall that drops packets no connection fails, and none is made."""
+    receiver = await make_receiver()
+    connect = httpcore2.AnyIOBackend.connect_tcp
+
+    async def walled(
+        network: httpcore2.AnyIOBackend,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # httpcore's
+        **named: Any,
+    ) -> httpcore2.AsyncNetworkStream:
+        if host == "127.0.0.1":
+            return await connect(network, host, port, timeout, **named)
+        if timeout is None or timeout >= 1:  # of the call: nothing would be left for the others
+            await asyncio.Event().wait()
+        raise httpcore2.ConnectTimeout
+
+    monkeypatch.setattr(httpcore2.AnyIOBackend, "connect_tcp", walled)
+    client = clients.make(f"http://app.example:{receiver.port}/", resolve=lambda _host, _port: ["::1", "127.0.0.1"])
+    assert (await post(client, seconds=1)).status == 204
 
 
 async def test_a_resolver_that_hangs_takes_one_thread_and_no_loop(

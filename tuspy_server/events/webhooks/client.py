@@ -18,6 +18,9 @@ from tuspy_server.events.webhooks.addresses import Address, is_public
 
 KEEPALIVE_SECONDS: Final = 30.0
 LOOKUPS_AT_ONCE: Final = 16
+SILENT_SECONDS: Final = 3.0
+"""How long an address may say nothing while there are others: one behind a wall that drops packets (IPv6, most often)
+would take the whole deadline of every call, and the receiver would never be reached."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Addresses of a host, as text; blocking."""
@@ -66,7 +69,8 @@ class HttpClient:
         raw = [(name.encode("ascii"), value.encode("utf-8")) for name, value in headers.items()]
         raw.append((b"Host", _host_header(self._url)))
         raw.append((b"Content-Length", str(len(content)).encode("ascii")))
-        request = httpcore2.Request("POST", self._url, headers=raw, content=content)
+        timeouts = {"connect": deadline_seconds}
+        request = httpcore2.Request("POST", self._url, headers=raw, content=content, extensions={"timeout": timeouts})
         async with asyncio.timeout(deadline_seconds):
             response = await self._opened().handle_async_request(request)
             try:
@@ -148,10 +152,15 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         if not addresses:
             raise AddressRefused("its address is not public (see allow_private)")
         failure: Exception | None = None
-        for address in addresses:
+        share = SILENT_SECONDS if timeout is None else min(timeout / len(addresses), SILENT_SECONDS)
+        for number, address in enumerate(addresses, 1):
             try:
                 return await self._network.connect_tcp(
-                    str(address), port, timeout, local_address=local_address, socket_options=socket_options
+                    str(address),
+                    port,
+                    None if number == len(addresses) else share,  # the call's own deadline ends the last one
+                    local_address=local_address,
+                    socket_options=socket_options,
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
