@@ -107,6 +107,16 @@ async def test_what_came_before_the_end_is_given_before_it_is_told() -> None:
             await body.readinto(memoryview(buffer))
 
 
+async def test_tiny_chunks_are_kept_as_one_piece() -> None:
+    """R02, R08: kept apart, 256 KiB of the wire took 15 MB of memory, and a call of the reader for each byte."""
+    body, _ = body_of(None)
+    coding = b"1\r\nX\r\n" * 2000
+    assert body.feed(memoryview(coding)) == len(coding)
+    assert (await body.readinto(memoryview(bytearray(4000))), body.comes_small) == (2000, True)
+    body.feed(memoryview(b"2000\r\n%b\r\n" % bytes(0x2000)))
+    assert not body.comes_small
+
+
 async def test_a_reader_that_waits_gets_what_is_in_its_buffer_before_it_is_told() -> None:
     body, _ = body_of(10)
     buffer = bytearray(10)

@@ -70,6 +70,7 @@ def test_a_body_has_its_length_or_is_chunked(fields: dict[str, str], body_bytes:
         ({"X": "a\r\n b"}, 400),
         ({"": "y"}, 400),
         ({"X(": "y"}, 400),
+        ([("A", "")] * 256, 431),
     ],
 )
 def test_an_ambiguous_or_malformed_field_is_refused(fields: Any, status: int) -> None:

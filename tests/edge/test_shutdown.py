@@ -84,8 +84,12 @@ async def test_a_shutdown_between_two_pipelined_requests_does_not_begin_the_seco
         assert paths == ["/first"]
 
 
-@pytest.mark.parametrize("path", ["/silent", "/started"])
-async def test_a_request_that_outlives_the_deadline_is_cancelled(path: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("PATCH", "/silent", 503), ("HEAD", "/silent", 423), ("GET", "/started", 200)]
+)
+async def test_a_request_that_outlives_the_deadline_is_cancelled(method: str, path: str, status: int) -> None:
+    """Its client is told to come again, by what tus-js-client does not begin anew after."""
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if path == "/started":
             await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -94,12 +98,13 @@ async def test_a_request_that_outlives_the_deadline_is_cancelled(path: str, capl
 
     async with serving(app, timeout_graceful_shutdown=0.1) as edge:
         wire = await edge.connect()
-        await wire.send(head("GET", path))
+        await wire.send(head(method, path))
         await until(lambda: edge.server.server_state.tasks)
         await asyncio.sleep(0)
         await edge.server.shutdown()
         text = await asyncio.wait_for(wire.reader.read(), 20)
-        assert text.startswith(b"HTTP/1.1 500" if path == "/silent" else b"HTTP/1.1 200")
+        assert text.startswith(b"HTTP/1.1 %d" % status)
+        assert (b"retry-after: " in text) == (path == "/silent")
         assert not text.endswith(b"0\r\n\r\n")
 
 

@@ -18,6 +18,13 @@ FLUSH_SECONDS: Final = 0.01
 """How long bytes may wait in a buffer that is not full: a fast client fills a megabyte in less, a slow one does not
 notice."""
 
+MANY_PIECES: Final = 16
+"""Chunks received at once from which on they are joined: kept apart, each byte of a chunk of one would take hundreds of
+memory (fault R02)."""
+
+SMALL_CHUNK_BYTES: Final = 1 << 10
+"""Of smaller ones a large read has so many that the loop is held while it is taken apart (fault R08)."""
+
 RATE_WINDOW_SECONDS: Final = 30.0
 """Time spent waiting for a client over which its rate is judged: an honest slow link may stop for a while."""
 
@@ -43,12 +50,14 @@ class RequestBody:
 
     Attributes:
         decoder: of a chunked body; None where the length is known.
+        comes_small: whether a chunked body may come in so small chunks that no large read of it is to be made.
     """
 
     def __init__(self, flow: Flow, body_bytes: int | None, least_bytes_per_second: float) -> None:
         """`least_bytes_per_second`: a client slower than that, while it is waited for, is ended (faults R01, R05)."""
         self._left = body_bytes or 0
         self.decoder = ChunkedDecoder() if body_bytes is None else None
+        self.comes_small = body_bytes is None
         self._flow = flow
         self._least_bytes_per_second = least_bytes_per_second
         self._waited_seconds = 0.0
@@ -154,6 +163,9 @@ class RequestBody:
             self._take(data[:count])
             return count
         pieces, count = self.decoder.decode(data)
+        self.comes_small = len(pieces) * SMALL_CHUNK_BYTES > count
+        if len(pieces) > MANY_PIECES:
+            pieces = [memoryview(b"".join(pieces))]
         for piece in pieces:
             self._take(piece)
         if self.decoder.done:

@@ -26,12 +26,14 @@ from tuspy_server.edge.head import BadHead, ParsedHead, asks_for_websocket, pars
 from tuspy_server.edge.lingering import Lingering
 from tuspy_server.edge.options import EdgeOptions
 from tuspy_server.edge.received import Received
-from tuspy_server.edge.response import refusal
+from tuspy_server.edge.response import Headers, refusal
 from tuspy_server.edge.scope import Scopes
 from tuspy_server.edge.unread import Unread
 
 SCRATCH: Final = memoryview(bytearray(256 << 10))
 HEAD_SCRATCH: Final = SCRATCH[: 64 << 10]
+
+RETRY_AFTER: Final = ((b"retry-after", b"5"),)
 
 PIPELINE_BYTES: Final = 64 << 10
 """Bytes behind a request that are kept until it is answered; then the socket is no longer read."""
@@ -96,7 +98,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             return HEAD_SCRATCH
         target = self._exchange.body.target()
         if target is None:
-            return SCRATCH
+            return HEAD_SCRATCH if self._exchange.body.comes_small else SCRATCH
         self._direct = True
         return target
 
@@ -210,8 +212,14 @@ class EdgeConnection(asyncio.BufferedProtocol):
                 self._loop.call_soon(self._next_head)
 
     def response_abandoned(self) -> None:
-        """Half a response: only the end of the connection can say so. None at all: 500."""
-        if self._state in (_State.BODY, _State.RESPONSE):
+        """Half a response: only the end of the connection can say so. None at all: 500; or, where the application was
+        cancelled because the server stops, what clients try again: a HEAD only after 423, else they begin anew."""
+        if self._state not in (_State.BODY, _State.RESPONSE):
+            return
+        if self._stopping:
+            is_head = self._exchange is not None and self._exchange.head.method == "HEAD"
+            self._refuse(423 if is_head else 503, "the server is shutting down", RETRY_AFTER)
+        else:
             self._refuse(500, "internal error")
 
     # --- heads ---------------------------------------------------------------------------------------------------
@@ -280,7 +288,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
 
     # --- ends ----------------------------------------------------------------------------------------------------
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _refuse(self, status: int, reason: str, further: Headers = ()) -> None:
         """Answer what no application sees, or has failed to, and end the connection."""
         exchange = self._exchange
         if exchange is not None and exchange.head_sent:
@@ -289,7 +297,7 @@ class EdgeConnection(asyncio.BufferedProtocol):
             self._close()
             return
         has_body = exchange is None or exchange.head.method != "HEAD"
-        self.write(refusal(status, reason, self.default_headers, has_body=has_body))
+        self.write(refusal(status, reason, self.default_headers, has_body=has_body, further=further))
         self._end()
 
     def _end(self) -> None:

@@ -16,6 +16,9 @@ import httptools
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?[ \t]*")
 
+MOST_FIELDS: Final = 256
+"""Lines of headers: ten thousand empty ones fit into their bytes, and take a megabyte in here (fault R02)."""
+
 _VERSIONS: Final = {b" HTTP/1.1": "1.1", b" HTTP/1.0": "1.0"}
 
 
@@ -81,7 +84,8 @@ def parse_head(head: bytes) -> ParsedHead:
     """Parse the bytes up to and including the empty line.
 
     Raises:
-        BadHead: 400, malformed or ambiguous; 501, a transfer coding other than chunked; 505, not HTTP/1.
+        BadHead: 400, malformed or ambiguous; 431, more than `MOST_FIELDS`; 501, a transfer coding other than chunked;
+            505, not HTTP/1.
     """
     collector = _Collector()
     parser = collector.parser
@@ -104,6 +108,8 @@ def parse_head(head: bytes) -> ParsedHead:
         raise BadHead(400, "the request's target is malformed") from error
     raw_path: bytes = url.path or b"/"
     path = raw_path.decode("latin-1")
+    if len(collector.headers) > MOST_FIELDS:
+        raise BadHead(431, "the request has too many headers")
     fields: dict[bytes, bytes] = {}
     for name, value in collector.headers:
         fields[name] = fields[name] + b"," + value if name in fields else value

@@ -120,10 +120,11 @@ def informational(status: int, headers: Headers) -> bytes:
     return b"".join((STATUS_LINES[status], *header_lines(headers), b"\r\n"))
 
 
-def refusal(status: int, reason: str, default_headers: Headers, *, has_body: bool) -> bytes:
+def refusal(status: int, reason: str, default_headers: Headers, *, has_body: bool, further: Headers = ()) -> bytes:
     """A whole response that ends the connection."""
     text = f"{reason}\n".encode()
     headers = [
+        *further,
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"connection", b"close"),
         (b"content-length", b"%d" % len(text)),
