@@ -52,9 +52,10 @@ class RequestContext:
 
     Attributes:
         method: as received.
-        path: below the host, as received.
+        path: below the host, percent-decoded.
         headers: names in lower case; of a name that came several times the last value.
         query: names and values of the query string, decoded; of a name that came several times the last value.
+        uri: path and query as they were sent; empty where they are not known.
         client: address of the peer, or None.
         grant: what `authorize` has granted; in `authorize` itself `EVERYTHING`.
         upload_id: which upload is meant, where one is.
@@ -65,6 +66,7 @@ class RequestContext:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    uri: str = field(default="", repr=False)
     client: str | None = None
     grant: Grant = EVERYTHING
     upload_id: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,9 +21,10 @@ from tests.protocol.samples import (
     upload,
 )
 from tuspy_server.model import Upload, UploadStatus
-from tuspy_server.protocol.checksum import Checksum
+from tuspy_server.protocol.checksum import Checksum, parse_checksum
 from tuspy_server.protocol.core import BODY_TYPE, Acknowledge, Append, Patch, decide_patch, parse_patch
 from tuspy_server.protocol.errors import (
+    ChecksumMismatch,
     FixRequest,
     InvalidHeader,
     OffsetMismatch,
@@ -183,6 +185,13 @@ def test_an_upload_being_finished_takes_no_bytes() -> None:
         pytest.param(a_patch(4, 1, 9), upload(upload_length=None), OffsetMismatch, 409, id="DEFER-06 409"),
         pytest.param(a_patch(10, 1), finished(), UploadTooLarge, 413, id="CORE-PATCH-11 a byte"),
         pytest.param(a_patch(10, None), finished(), UploadTooLarge, 413, id="CORE-PATCH-11 chunked"),
+        pytest.param(
+            replace(a_patch(10, 0), checksum=parse_checksum("crc32 AAAAAQ==")),
+            finished(),
+            ChecksumMismatch,
+            460,
+            id="CORE-PATCH-11 another checksum",
+        ),
         pytest.param(a_patch(9, 0), finished(), OffsetMismatch, 409, id="CORE-PATCH-11 another offset"),
     ],
 )
@@ -195,7 +204,9 @@ def test_a_body_that_does_not_fit_is_refused(patch: Patch, before: Upload, error
 @pytest.mark.parametrize("declared_length", [None, 10])
 def test_an_empty_patch_at_the_end_is_acknowledged(declared_length: int | None) -> None:
     """CORE-PATCH-11: and nothing finishes twice."""
-    assert decide_patch(a_patch(10, 0, declared_length), finished(), policy()) == Acknowledge(upload=finished())
+    for checksum in (None, parse_checksum("crc32 AAAAAA==")):
+        patch = replace(a_patch(10, 0, declared_length), checksum=checksum)
+        assert decide_patch(patch, finished(), policy()) == Acknowledge(upload=finished())
 
 
 NUMBERS = FIELD_TEXT | st.integers(-(2**64), 2**64).map(str)

@@ -30,6 +30,7 @@ SAMPLES: tuple[tuple[TusError, int, Headers], ...] = (
     (errors.MethodNotAllowed(("OPTIONS", "POST")), 405, (("Allow", "OPTIONS, POST"),)),
     (errors.UploadGone(), 410, ()),
     (errors.UnsupportedVersion(), 412, (("Tus-Version", "1.0.0"),)),
+    (errors.PreconditionFailed(), 412, ()),
     (errors.UploadTooLarge("too large"), 413, ()),
     (errors.BodyTooLarge(1000), 413, ()),
     (errors.NotJson(), 415, ()),

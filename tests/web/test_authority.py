@@ -180,6 +180,7 @@ async def test_the_request_is_told_whole() -> None:
         method="GET",
         path="/api/uploads",
         query={"a": "2", "b": " c"},
+        uri="/api/uploads?a=1&a=2&b=%20c",
         client="192.0.2.7",
         upload_id="u",
         job_id="j",

@@ -130,6 +130,25 @@ async def test_a_file_that_has_not_changed_since_is_304(server: Served, target: 
     assert (await server.request("GET", target, both)).status == 200
 
 
+async def test_a_file_that_is_not_the_one_meant_is_412(server: Served, target: str) -> None:
+    """RFC 9110 13.1.1, 13.1.4, 13.2.2: no bytes of it, and before any 304 or 206."""
+    whole = await server.request("GET", target)
+    etag, modified = whole["ETag"], whole["Last-Modified"]
+    before, rest = formatdate(parsedate_to_datetime(modified).timestamp() - 1, usegmt=True), {"Range": "bytes=5-"}
+    for fields, status in (
+        ({"If-Match": etag} | rest, 206),
+        ({"If-Match": f'"other", {etag}', "If-Unmodified-Since": before}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": f"W/{etag}"}, 412),
+        ({"If-Match": '"other"', "If-None-Match": etag} | rest, 412),
+        ({"If-Unmodified-Since": modified} | rest, 206),
+        ({"If-Unmodified-Since": before}, 412),
+        ({"If-Unmodified-Since": "Sun, 99 Nov 99999 99:99:99 GMT"}, 200),
+    ):
+        reply = await server.request("GET", target, fields)
+        assert (reply.status, b"0123" in reply.body) == (status, status == 200)
+
+
 @pytest.mark.parametrize(
     "date",
     [

@@ -9,6 +9,7 @@ from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.protocol.checksum import Checksum, TrailerChecksum, parse_checksum
 from tuspy_server.protocol.errors import (
     TUS_VERSION,
+    ChecksumMismatch,
     Headers,
     InvalidHeader,
     MethodNotAllowed,
@@ -161,7 +162,7 @@ def decide_patch(patch: Patch, upload: Upload, policy: Policy) -> Append | Ackno
     Raises:
         UploadGone: 410. UploadBusy: 423, the upload is completing, or its writer is about to move the offset.
         OffsetMismatch: 409. InvalidHeader: 400, the length is known already or lies below the offset.
-        UploadTooLarge: 413, the body passes the length.
+        UploadTooLarge: 413, the body passes the length. ChecksumMismatch: 460, an empty body that is to be another.
 
     Source: tus 1.0.0, Core Protocol, PATCH; Creation, POST: the length MUST NOT change once set; Expiration.
     """
@@ -181,6 +182,8 @@ def decide_patch(patch: Patch, upload: Upload, policy: Policy) -> Append | Ackno
     if upload.status is UploadStatus.FINISHED:
         if patch.body_bytes is None:
             raise UploadTooLarge("the upload is finished")
+        if isinstance(patch.checksum, Checksum) and not patch.checksum.holds(patch.checksum.start(), ()):
+            raise ChecksumMismatch
         return Acknowledge(upload=upload)
     largest = policy.largest_upload if upload.most_bytes is None else min(upload.most_bytes, policy.largest_upload)
     most_bytes = (largest if upload_length is None else upload_length) - upload.upload_offset

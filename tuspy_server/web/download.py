@@ -13,7 +13,7 @@ from typing import Final
 
 from tuspy_server.model import Upload, UploadStatus
 from tuspy_server.protocol.described import described
-from tuspy_server.protocol.errors import Headers, NotFinished, RangeNotSatisfiable, UploadGone
+from tuspy_server.protocol.errors import Headers, NotFinished, PreconditionFailed, RangeNotSatisfiable, UploadGone
 from tuspy_server.protocol.fields import RequestHead, http_date
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -56,7 +56,7 @@ def decide_download(head: RequestHead, upload: Upload) -> Download:
     """Decide what a GET gets.
 
     Raises:
-        UploadGone: 410. NotFinished: 409. RangeNotSatisfiable: 416. InvalidHeader: 400.
+        UploadGone: 410. NotFinished: 409. PreconditionFailed: 412. RangeNotSatisfiable: 416. InvalidHeader: 400.
     """
     if upload.is_gone:
         raise UploadGone
@@ -65,6 +65,8 @@ def decide_download(head: RequestHead, upload: Upload) -> Download:
     length = upload.upload_offset
     # `private, no-cache`: kept by the client alone, and asked for again, since a DELETE ends it.
     headers = (*representation_headers(upload), ("Cache-Control", "private, no-cache"))
+    if not _is_the_one_meant(head, upload):
+        raise PreconditionFailed
     if _not_modified(head, upload):
         return Download(status=304, headers=headers, start=0, stop=0)
     wanted = _range(head, upload, length)
@@ -75,20 +77,31 @@ def decide_download(head: RequestHead, upload: Upload) -> Download:
     return Download(status=206, headers=(*headers, *part), start=start, stop=stop)
 
 
+def _is_the_one_meant(head: RequestHead, upload: Upload) -> bool:
+    """RFC 9110 13.2.2, 1 and 2: whoever has begun with another file must not go on with this one."""
+    if_match = head.one("If-Match")
+    if if_match is not None:
+        tags = {tag.strip() for tag in if_match.split(",")}
+        return "*" in tags or f'"{upload.id}"' in tags
+    since = head.one("If-Unmodified-Since")
+    return since is None or _is_unmodified_since(since, upload) is not False
+
+
 def _not_modified(head: RequestHead, upload: Upload) -> bool:
     if_none_match = head.one("If-None-Match")
     if if_none_match is not None:
         tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
         return "*" in tags or f'"{upload.id}"' in tags
     since = head.one("If-Modified-Since")
-    return since is not None and _is_unmodified_since(since, upload)
+    return since is not None and _is_unmodified_since(since, upload) is True
 
 
-def _is_unmodified_since(date: str, upload: Upload) -> bool:
+def _is_unmodified_since(date: str, upload: Upload) -> bool | None:
+    """None where it is no date: then nothing has been asked."""
     try:
         since = parsedate_to_datetime(date)
     except (ValueError, OverflowError):  # the latter for a zone of a thousand years
-        return False
+        return None
     if since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
     return (upload.ended_at or upload.created_at).replace(microsecond=0) <= since

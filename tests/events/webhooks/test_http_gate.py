@@ -26,7 +26,7 @@ REQUEST = RequestContext(
     method="POST",
     path="/files/",
     headers={"upload-length": "5", "cookie": "session=1"},
-    query={"a": "é", "b": ""},
+    uri="/a%20b/?a=%c3%a9&b",
     client="192.0.2.7",
 )
 PROPOSAL = Proposal(
@@ -76,7 +76,7 @@ async def test_the_question_before_a_creation(make_receiver: MakeReceiver, gates
     assert call.json["Type"] == "pre-create"
     assert call.json["Event"]["HTTPRequest"] == {
         "Method": "POST",
-        "URI": "/files/?a=%C3%A9&b=",
+        "URI": "/a%20b/?a=%c3%a9&b",
         "RemoteAddr": "192.0.2.7",
         "Header": {"Upload-Length": ["5"], "Cookie": ["session=1"]},
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from tuspy_server.access import RequestContext
 from tuspy_server.model import Event, EventType, Upload
@@ -104,7 +103,7 @@ def _request(request: RequestContext | None) -> dict[str, Any]:
         return {"Method": "", "URI": "", "RemoteAddr": "", "Header": {}}
     return {
         "Method": request.method,
-        "URI": f"{request.path}?{urlencode(request.query)}" if request.query else request.path,
+        "URI": request.uri or request.path,
         "RemoteAddr": request.client or "",
         "Header": {_canonical(name): [value] for name, value in request.headers.items()},
     }

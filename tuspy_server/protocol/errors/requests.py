@@ -97,6 +97,16 @@ class UnsupportedVersion(FixRequest):
         return (("Tus-Version", TUS_VERSION),)
 
 
+class PreconditionFailed(FixRequest):
+    """412: the file is not the one that `If-Match` or `If-Unmodified-Since` names (RFC 9110 15.5.13)."""
+
+    status = 412
+    code = "precondition_failed"
+
+    def __init__(self) -> None:
+        super().__init__("the file is not the one that the request is about")
+
+
 class UploadTooLarge(FixRequest):
     """413: more bytes than the upload's length, the server's `Tus-Max-Size`, or another limit allows."""
 
