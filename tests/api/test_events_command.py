@@ -208,6 +208,9 @@ async def test_what_is_not_there_is_said(hooked: Hooked) -> None:
         (("deliveries", "retry", "--consumer", "nobody"), 1, "there are python:recorder"),
         (("events", "replay", "recorder"), 2, "--after"),
         (("events", "list", "--type", "upload.done"), 2, "upload.done"),
+        (("events", "list", "--limit", "9" * 20), 2, "--limit"),
+        (("deliveries", "list", "--limit", "-1"), 2, "--limit"),
+        (("events", "list", "--upload", "\udcff"), 2, "--upload"),
     ):
         result = await hooked.run(*arguments)
         assert (result.status, result.stdout) == (status, "")

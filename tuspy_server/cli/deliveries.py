@@ -15,6 +15,7 @@ from tuspy_server.cli.outbox import (
     JsonFlag,
     LimitFlag,
     UploadFlag,
+    check_text,
     counted,
     print_deliveries,
     run,
@@ -27,7 +28,7 @@ from tuspy_server.ports import DeliveryFilter, DeliveryStatus
 
 deliveries_app = App(name="deliveries", help="Look at how events come to hooks and webhooks.")
 
-EventFlag = Annotated[str | None, Parameter(name="--event", help="Only of the event of this id.")]
+EventFlag = Annotated[str | None, Parameter(name="--event", validator=check_text, help="Only of the event of this id.")]
 StatusFlag = Annotated[DeliveryStatus | None, Parameter(help="Only those that stand so.")]
 NameArgument = Annotated[str, Parameter(help="Name of the hook or webhook.")]
 

@@ -12,12 +12,14 @@ from tuspy_server.cli import showing_events
 from tuspy_server.cli.common import fail, loaded
 from tuspy_server.cli.flags import ConfigFlag, OtherFlags
 from tuspy_server.cli.outbox import (
+    COUNT,
     SHOWN,
     ConsumerFlag,
     JsonFlag,
     LimitFlag,
     UploadFlag,
     WrongPlace,
+    check_text,
     counted,
     print_deliveries,
     run,
@@ -51,7 +53,7 @@ _TypeName = Literal[
 TypeFlag = Annotated[
     list[_TypeName] | None, Parameter(name="--type", negative=(), help="Only of this type, such as upload.finished.")
 ]
-JobFlag = Annotated[str | None, Parameter(name="--job", help="Only of this job.")]
+JobFlag = Annotated[str | None, Parameter(name="--job", validator=check_text, help="Only of this job.")]
 AfterFlag = Annotated[str | None, Parameter(help="Only what came later: a cursor, or 0 for all.")]
 
 
@@ -94,7 +96,7 @@ def tail_events(
     upload_id: UploadFlag = None,
     job_id: JobFlag = None,
     types: TypeFlag = None,
-    limit: Annotated[int | None, Parameter(help="End after this many.")] = None,
+    limit: Annotated[int | None, Parameter(validator=COUNT, help="End after this many.")] = None,
     as_json: JsonFlag = False,
     config: ConfigFlag = None,
     flags: OtherFlags = None,

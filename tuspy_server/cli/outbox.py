@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from tuspy_server.cli import showing_events
 from tuspy_server.cli.common import fail
@@ -19,9 +20,25 @@ from tuspy_server.settings import Settings
 SHOWN: Final = 100
 """Lines, unless somebody wants more."""
 
+MOST: Final = 2**31 - 1
+"""More lines than anybody waits for, and fewer than any database takes for a mistake."""
+
+
+def check_text(_: object, value: str | None) -> None:
+    """Of an argument that a database is to be asked for. The shell hands on bytes, and some are no text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value is not None and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError("Must be UTF-8.")
+
+
+COUNT: Final = Number(gte=0, lte=MOST)
+
 JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), help="One JSON object a line.")]
-LimitFlag = Annotated[int, Parameter(help="Show at most this many.")]
-UploadFlag = Annotated[str | None, Parameter(name="--upload", help="Only of this upload.")]
+LimitFlag = Annotated[int, Parameter(validator=COUNT, help="Show at most this many.")]
+UploadFlag = Annotated[str | None, Parameter(name="--upload", validator=check_text, help="Only of this upload.")]
 ConsumerFlag = Annotated[str | None, Parameter(help="Only to this hook or webhook.")]
 
 

@@ -153,7 +153,7 @@ def _from_json(value: object) -> object:
             continue
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError('must be JSON such as {"name": "app", "url": "https://app.example.org/hook"}') from error
         webhooks.extend(found if isinstance(found, list) else [found])
     return tuple(webhooks)
