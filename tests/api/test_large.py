@@ -76,12 +76,25 @@ async def test_a_large_job_is_cancelled(api: Api) -> None:
 
 
 async def test_a_job_has_a_limit(serve_api: ServeApi) -> None:
-    """I10."""
-    api = await serve_api(job_most_files=3)
+    """I10. Two who see the same room for one do not both get it."""
+    both_have_looked, are_two = asyncio.Barrier(2), False
+
+    def prepare(tus: TusServer) -> None:
+        @tus.pre_create
+        async def ask(proposal: Proposal) -> None:
+            if are_two:
+                await both_have_looked.wait()
+
+    api = await serve_api(prepare, job_most_files=3)
     job = await api.make(1, 1)
-    for count, status in ((2, 422), (1, 201), (1, 422)):
-        reply = await api.post(f"{job['url']}/files", {"files": [{"name": "x", "length": 1}] * count})
-        assert reply.status == status
+
+    async def add(count: int) -> int:
+        return (await api.post(f"{job['url']}/files", {"files": [{"name": "x", "length": 1}] * count})).status
+
+    assert await add(2) == 422
+    are_two = True
+    assert sorted(await asyncio.gather(add(1), add(1))) == [201, 422]
+    assert await add(1) == 422
     assert (await api.job(job))["totalCount"] == 3
 
 

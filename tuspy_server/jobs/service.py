@@ -45,6 +45,9 @@ EMPTY_WAIT_SECONDS: Final = 5.0
 CANCEL_WAIT_SECONDS: Final = 5.0
 """The same for one who cancels a job, and its unfinished files."""
 
+ADDING_TURNS: Final = 16
+"""Jobs that may be added to at the same time, by the hash of their ids."""
+
 FINISH_TRIES: Final = 5
 FINISH_AGAIN_SECONDS: Final = 0.05
 PAGE: Final = 1000
@@ -69,6 +72,7 @@ class Jobs:
         self._end_seconds = end_seconds
         self._tasks = Tasks()
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._adding = [asyncio.Lock() for _ in range(ADDING_TURNS)]
 
     async def create(
         self, wishes: Sequence[FileWish], request: RequestContext, *, key: bytes | None = None
@@ -103,13 +107,18 @@ class Jobs:
         Raises:
             JobNotFound: 404. JobClosed: 409. InvalidRequest: 422, they are too many. FileRefused: one may not be.
         """
-        job, counts = await self.look(job_id, request)
-        if sum(counts.files.values()) + len(wishes) > self.most_files:
-            raise InvalidRequest(f"a job has at most {self.most_files} files")
+        job = await self._with_room(job_id, len(wishes), request)
         # Who reaches all tenants adds to the job's.
         request = replace(request, grant=replace(request.grant, tenant=job.tenant))
         files = await self._prepared(wishes, request, job_id)
-        uploads = await self._to_the_end(self._store.add_files(job_id, job.tenant, files))
+
+        async def add() -> Sequence[Upload]:
+            # Counted again, one after the other: while hooks were asked, others may have filled it.
+            async with self._adding[hash(job_id) % ADDING_TURNS]:
+                await self._with_room(job_id, len(files), request)
+                return await self._store.add_files(job_id, job.tenant, files)
+
+        uploads = await self._to_the_end(add())
         log.info("job.extended", job_id=job_id, files=len(uploads))
         return await self._begun(uploads)
 
@@ -176,6 +185,12 @@ class Jobs:
         if found is None:
             return None
         return found[0], [upload async for upload in self._all(job_id)]
+
+    async def _with_room(self, job_id: str, files: int, request: RequestContext) -> Job:
+        job, counts = await self.look(job_id, request)
+        if sum(counts.files.values()) + files > self.most_files:
+            raise InvalidRequest(f"a job has at most {self.most_files} files")
+        return job
 
     async def _prepared(self, wishes: Sequence[FileWish], request: RequestContext, job_id: str) -> list[NewFile]:
         async def prepare(numbered: tuple[int, FileWish]) -> NewFile:
