@@ -112,7 +112,8 @@ def test_servers_end_with_their_starter(folder: Path, end: str) -> None:
 
 
 def test_make_serve_s3_keeps_uploads_across_a_restart_and_ends_as_a_whole(folder: Path) -> None:
-    """The server's own end is in order, by either signal; afterwards nothing of the three runs."""
+    """The server's own end is in order, by either signal; afterwards nothing of the three runs. A second one on
+    the same folder is refused."""
     port, body = free_port(), make_bytes(9 << 20, seed=1)
     command = [sys.executable, "-m", "trial", "--port", str(port), "--data", str(folder / "data")]
     location = ""
@@ -122,6 +123,12 @@ def test_make_serve_s3_keeps_uploads_across_a_restart_and_ends_as_a_whole(folder
             trial.wait_until(lambda: _is_ready(port))
             children = psutil.Process(trial.pid).children(recursive=True)
             if not location:
+                second = subprocess.run(
+                    [*command, "--port", str(free_port())], cwd=REPOSITORY, capture_output=True, text=True, check=False
+                )
+                refusal = f"serve-s3: another make serve-s3 uses the folder {folder / 'data'}: "
+                assert (second.returncode, second.stderr.startswith(refusal)) == (1, True), second
+                assert second.stderr.count("\n") == 1
                 made = request(
                     "POST", f"http://127.0.0.1:{port}/files/", OCTETS | {"Upload-Length": str(len(body))}, body
                 )

@@ -7,8 +7,10 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -18,6 +20,9 @@ START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.02
 LOG_LINES: Final = 40
+
+END_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""Of a person or a service manager who wants all to end."""
 
 PORTS_VARIABLE: Final = "TRIAL_PORTS"
 """`first-last`, for processes that run at once: two of them must not find the same port free before either listens."""
@@ -56,6 +61,23 @@ def free_port() -> int:
     raise ServerTrouble("no free port on the loopback")
 
 
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come after the block: within it, an exception would leave a process that nobody ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled in the main thread alone
+        return
+    held: list[signal.Signals] = []
+    before = {number: signal.signal(number, lambda got, _: held.append(signal.Signals(got))) for number in END_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
+
+
 class Child:
     """One life of a server process. It has a session of its own, so that Ctrl-C is ours to pass on, in our order."""
 
@@ -72,7 +94,7 @@ class Child:
         """`environment` is added to ours; `user` (numeric) needs root; `orphaned` ends it when we are gone."""
         self.command = tuple(str(word) for word in command)
         self.log_path = log_path
-        with log_path.open("ab") as log:
+        with log_path.open("ab") as log, signals_held():
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -85,7 +107,7 @@ class Child:
                 group=user,
                 extra_groups=None if user is None else [],
             )
-        lifeline.watch(self._process, orphaned)
+            lifeline.watch(self._process, orphaned)
 
     @property
     def pid(self) -> int:
