@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from tests.support.streams import receive, websocket
+from tests.support.streams import EventSource, receive, websocket
 from tests.uploads.rig import until
 from tests.web.conftest import Serve
 from tests.web.served import Served, upload_id
@@ -146,8 +146,30 @@ async def test_all_subscriptions_of_a_process_are_bounded(serve: Serve, monkeypa
             for target in targets[:count]:
                 await connection.send(json.dumps({"subscribe": {"upload": target}}))
                 assert (await receive(connection))["type"] == "live"
-        await second.send(json.dumps({"subscribe": {"upload": targets[1]}}))
-        assert (await receive(second))["data"]["code"] == "too_many_streams"
+        for connection, code in ((first, "too_many_subscriptions"), (second, "too_many_streams")):
+            await connection.send(json.dumps({"subscribe": {"upload": targets[1], "type": "upload.finished"}}))
+            assert (await receive(connection))["data"]["code"] == code
+
+
+async def test_a_write_that_fails_is_one_readers(serve: Serve) -> None:
+    """I12: the others were not told of that event, nor of those behind it, as long as they stayed."""
+    server = await serve(api_open=True)
+    failed: list[bytes] = []
+
+    def fail(body: bytes) -> bool:
+        failed.append(body)
+        raise RuntimeError
+
+    async with EventSource(server.port) as first, EventSource(server.port) as second:
+        for source in (first, second):
+            await source.next("live")
+        stream = next(iter(realtime_of(server)._streams))
+        stream.write_now = fail
+        await until(lambda: stream._is_pausing and not stream.wake.is_set())
+        await server.create(1)
+        for source in (first, second):
+            await source.next("upload.created")
+    assert failed
 
 
 async def test_what_waits_of_a_flood_of_tiny_messages(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
