@@ -98,3 +98,11 @@ async def test_buckets_that_rows_name_can_be_reached() -> None:
 
 def test_a_tenant_may_be_named_tmp() -> None:
     Keys("{tenant}/{id}").object_key("a" * 32, datetime(2026, 1, 1, tzinfo=UTC), "tmp")
+
+
+async def test_no_upload_has_its_pieces_where_the_probes_are(site: Site) -> None:
+    """Its cleanup would take away what another node is just trying the bucket out with."""
+    for key in (None, "report"):
+        with pytest.raises(ValueError, match="probes"):
+            site.node.blobs.place("probe", 1, key=key)
+    assert site.node.blobs.place("probe-1", 1).key

@@ -42,8 +42,8 @@ async def test_a_fenced_writers_put_that_comes_late_changes_nothing(
     early = await site.patch(upload.id, node=site.add_node())
     await early.put(b"old")
     if when == "head":  # something of an even earlier writer is there
-        ours = ObjectHeaders(metadata={"tuspy-upload-id": upload.id})
-        await bucket.put_object(f"uploads/{upload.id}", [], crc32c=0, headers=ours)
+        ours = {"tuspy-upload-id": upload.id, "tuspy-claimed-at": "2000-01-01T00:00:00+00:00"}
+        await bucket.put_object(f"uploads/{upload.id}", [], crc32c=0, headers=ObjectHeaders(metadata=ours))
     held = bucket.hold("PutObject" if when == "put" else "HeadObject")
     finishing = asyncio.create_task(early.finish())
     await held.arrived.wait()
@@ -57,6 +57,50 @@ async def test_a_fenced_writers_put_that_comes_late_changes_nothing(
     early.writer.close()
     assert bucket.objects[f"uploads/{upload.id}"] is before
     assert await site.read(upload.id) == b"new"
+
+
+async def test_a_fenced_writer_replaces_nothing_that_a_third_one_finds_to_be_its_own(
+    site: Site, bucket: MemoryBucket
+) -> None:
+    """I2, K05: the ETag of the same bytes is the same, so that `If-Match` would hold for the fenced one's late call."""
+    upload = await site.create(3)
+    writings = []
+    for content in (b"new", b"old"):
+        writings.append(await site.patch(upload.id, node=site.add_node()))
+        await writings[-1].put(content)
+    first, second = writings
+    await first.writer.finish()
+    looking = bucket.hold("HeadObject")
+    finishing = asyncio.create_task(second.finish())
+    await looking.arrived.wait()
+    late = bucket.hold("PutObject", lambda call: call.body == b"old")
+    looking.release()
+    await late.arrived.wait()
+    third = await site.patch(upload.id)
+    await third.put(b"new")
+    assert await third.finish()
+    late.release()
+    assert await finishing is None
+    first.writer.close()
+    assert await site.read(upload.id) == b"new"
+
+
+async def test_a_lost_complete_is_not_settled_by_the_object_that_it_replaces(site: Site, bucket: MemoryBucket) -> None:
+    """I2, S06: it is this upload's, and as long."""
+    upload = await site.create(3)
+    early = await site.patch(upload.id, node=site.add_node())
+    await early.put(b"old")
+    await early.writer.finish()
+    bucket.late("CompleteMultipartUpload")
+    writing = await site.patch(upload.id)
+    await writing.put(b"new")
+    with pytest.raises(StorageFault):
+        await writing.finish()
+    row = await site.row(upload.id)
+    etag = await site.node.blobs.assemble(row, await site.rows.assembly(row.id))
+    assert bucket.objects[f"uploads/{upload.id}"].etag == etag
+    assert bucket.objects[f"uploads/{upload.id}"].content == b"new"
+    early.writer.close()
 
 
 async def test_another_uploads_object_is_never_replaced(site: Site, bucket: MemoryBucket) -> None:

@@ -127,12 +127,12 @@ class Assembler:
 
     async def _etag_if_done(self) -> str | None:
         """Of the object, if it is in its place: a lost answer, and a multipart upload that is gone, may mean just that
-        (fault S06)."""
+        (fault S06). One that an earlier writer has put by a single call is what this upload replaces."""
         facts = await self._bucket.head_object(self._key)
         if facts is None or facts.length != self._length:
             return None
-        is_ours = marker_of(facts, self._upload.id, keeps_metadata=self._keeps_metadata) is not None
-        return facts.etag if is_ours else None
+        marker = marker_of(facts, self._upload.id, keeps_metadata=self._keeps_metadata)
+        return facts.etag if marker is not None and marker.claimed_at is None else None
 
     # --- parts ----------------------------------------------------------------------------------------------------
 

@@ -177,6 +177,7 @@ class Sender:
         """Put the whole object, which the fill is; returns its ETag and its CRC32C.
 
         Raises:
+            Taken: an earlier writer has put other bytes.
             WriterFenced: a later writer has put it.
         """
         if not await recall(self._bucket, self._shared.pool, fill, fill.start):

@@ -1,9 +1,11 @@
 """An object of at most one part: put by one call, which no other writer's call can undo.
 
 The call says `If-None-Match: *`. Where an object is there already, its metadata say whose it is. One of this upload's
-that an earlier writer has put is replaced, but only as long as it is the very one that was looked at (`If-Match`). One
-that a *later* writer has put is left alone: writers are ordered by the database's time of their claims, so that one
-that was fenced and does not know it yet never replaces what its successor has finished (fault K05).
+with the same bytes will do. One with others, of an earlier writer, is replaced by a multipart upload, whose Complete
+only follows a commit: no put, by whatever condition, ever replaces anything. (`If-Match` does not do: where the ETag is
+that of the bytes, a successor that finds its own bytes there finishes, and the fenced writer's late call still
+matches.) One that a *later* writer has put tells this one that it is fenced: writers are ordered by the database's time
+of their claims (fault K05).
 """
 
 from __future__ import annotations
@@ -25,12 +27,17 @@ _PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
+class Taken(Exception):
+    """An earlier writer of the upload has put an object of other bytes."""
+
+
 async def put_single(
     bucket: Bucket, upload: Upload, key: str, body: Sequence[memoryview], crc32c: int, doubt: Doubt
 ) -> str:
     """Put an upload's whole object; `upload` is the row as it was claimed. Returns the ETag. Done already is success.
 
     Raises:
+        Taken: an earlier writer has put other bytes; to be replaced by a multipart upload.
         WriterFenced: a later writer has put it.
         BytesMissing: the key holds another upload's object.
         StorageFault: others keep getting in between.
@@ -38,18 +45,9 @@ async def put_single(
     """
     marker = Marker(upload_id=upload.id, crc32c=crc32c, claimed_at=upload.as_of)
     headers = headers_of(upload, marker)
-    there: ObjectFacts | None = None
     for left in reversed(range(_TRIES)):
         try:
-            return await bucket.put_object(
-                key,
-                body,
-                crc32c=crc32c,
-                headers=headers,
-                if_none_match=there is None,
-                if_match=None if there is None else there.etag,
-                doubt=doubt,
-            )
+            return await bucket.put_object(key, body, crc32c=crc32c, headers=headers, if_none_match=True, doubt=doubt)
         except PreconditionFailed:
             pass
         except ConditionalConflict:
@@ -65,6 +63,7 @@ async def put_single(
         if _is_same(there, marker, body):
             return there.etag
         _refuse_unless_earlier(there, marker)
+        raise Taken
     raise StorageFault
 
 
@@ -81,5 +80,6 @@ def _refuse_unless_earlier(there: ObjectFacts, marker: Marker) -> None:
     known = marker_of(there, marker.upload_id)
     if known is None:
         raise BytesMissing
-    if known.claimed_at is not None and marker.claimed_at is not None and known.claimed_at > marker.claimed_at:
+    # One without a claim's time is what a Complete has made: the upload has gone on without this writer.
+    if known.claimed_at is None or (marker.claimed_at is not None and known.claimed_at > marker.claimed_at):
         raise WriterFenced

@@ -118,6 +118,8 @@ class S3BlobStore:
     ) -> Placement:
         """See the port."""
         keys = self._options.keys
+        if keys.pieces_prefix(upload_id) == keys.probes_prefix():
+            raise ValueError("among the pieces of an upload of this id the server's own probes would be")
         # There an object that lies at the key is taken for ours: the key must hold 128 random bits.
         is_ours = key is None and _OWN_ID.fullmatch(upload_id)
         if not is_ours and not self._shared.puts_single:

@@ -19,6 +19,7 @@ from tuspy_server.stores.s3.line import Line
 from tuspy_server.stores.s3.part_plan import MOST_PARTS, part_number_at
 from tuspy_server.stores.s3.running import Running
 from tuspy_server.stores.s3.sending import Sender, Shared
+from tuspy_server.stores.s3.single import Taken
 from tuspy_server.stores.s3.spare import Spare
 
 _PARTS_IN_POOL: Final = 2
@@ -67,6 +68,7 @@ class S3Writer:
         self._surplus = False
         self._leftover = False
         self._closed = False
+        self._is_taken = False
         self._etag: str | None = None
         self._crc32c: int | None = None
         self.spare = Spare(self._line, self._running, self._store)
@@ -189,7 +191,11 @@ class S3Writer:
 
     async def _put(self, fill: Fill) -> None:
         async with fill.lock:
-            self._etag, self._crc32c = await self._sender.single(fill)
+            try:
+                self._etag, self._crc32c = await self._sender.single(fill)
+            except Taken:
+                self._is_taken = True
+                self._running.wake()
 
     def _task_ended(self) -> None:
         self._dispatch()
@@ -247,19 +253,19 @@ class S3Writer:
         return self._line.reached > self._counted
 
     async def finish(self) -> Stored:
-        """See the port. Of more than one part there is a multipart upload afterwards."""
+        """See the port. Of more than one part there is a multipart upload afterwards, and of one whose key is taken."""
         self._raise_failure()
         self._line.length = self._offset
         fill = self._line.current
         fill.stop = min(fill.stop, self._offset)
         if self._shared.puts_single and self._sender.multipart_id is None and fill.part_number == 1 and fill.waits:
             self._running.start(self._put(fill))
-            await self._running.until(lambda: self._etag is not None or self._running.failure is not None)
-            if self._etag is None:
-                self._raise_failure()
-            stored = self._collect()
-            fill.release()
-            return replace(stored, upload_offset=self._offset, etag=self._etag, crc32c=self._crc32c)
+            await self._running.until(lambda: bool(self._etag or self._is_taken or self._running.failure))
+            if self._etag is not None:
+                stored = self._collect()
+                fill.release()
+                return replace(stored, upload_offset=self._offset, etag=self._etag, crc32c=self._crc32c)
+            self._raise_failure()
         self._finishing = True
         await self._flush()
         if self._sender.multipart_id is None:
