@@ -192,7 +192,8 @@ def test_taken_port_is_one_line(server: ServerProcess, tmp_path: Path) -> None:
     """The line names the address; no data folder is made."""
     result = run(tmp_path, "--data", "new", "--port", str(server.port))
     assert result.complaint == (
-        f"tuspy-server: cannot listen on 127.0.0.1:{server.port}: another process listens there"
+        f"tuspy-server: cannot listen on 127.0.0.1:{server.port}: another process listens there; "
+        "name another port by --port"
     )
     assert (result.status, list(tmp_path.glob("new"))) == (1, [])
 

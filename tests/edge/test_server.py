@@ -127,7 +127,9 @@ def test_banner_has_the_real_port(tmp_path: Path) -> None:
 def test_banner_names_an_address_that_works(tmp_path: Path) -> None:
     """0.0.0.0 is no address to open; the banner gives the loopback one and says what is listened on."""
     with served(tmp_path, "--host", "0.0.0.0") as process:
-        assert re.search(r"http://127\.0\.0\.1:\d+/files/ \(listening on 0\.0\.0\.0\)\n", read_banner(process))
+        banner = read_banner(process)
+        assert re.search(r"http://127\.0\.0\.1:\d+/files/ \(listening on 0\.0\.0\.0\)\n", banner)
+        assert "  takes      files of any size (--max-size) and pages of every origin (--cors-origins)\n" in banner
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -33,9 +34,23 @@ def banner(settings: Settings, host: str, port: int) -> str:
             f"tuspy-server {VERSION}",
             f"  upload to  {settings.public_url or origin}{settings.path}{everywhere}",
             f"  data in    {data_place(settings)}",
+            *_unlimited(settings, host),
             f"  health     {origin}/readyz",
         )
     )
+
+
+def _unlimited(settings: Settings, host: str) -> tuple[str, ...]:
+    """What strangers may do who reach this address, as long as nobody has said otherwise."""
+    found = [
+        *(() if settings.max_size else ("files of any size (--max-size)",)),
+        *(("pages of every origin (--cors-origins)",) if "*" in settings.cors_origins else ()),
+    ]
+    return (f"  takes      {' and '.join(found)}",) if found and not _is_loopback(host) else ()
+
+
+def _is_loopback(host: str) -> bool:
+    return ip_address(host).is_loopback
 
 
 def data_place(settings: Settings) -> str:

@@ -128,7 +128,8 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def _cannot_listen(error: OSError, host: str, port: int) -> OSError:
-    reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+    taken = "another process listens there; name another port by --port"
+    reason = taken if error.errno == errno.EADDRINUSE else error.strerror
     return OSError(f"cannot listen on {host}:{port}: {reason}")
 
 
