@@ -246,7 +246,9 @@ def test_check_of_a_good_place(tmp_path: Path) -> None:
     result = run(tmp_path, "check", "--port", str(free_port()))
     assert result.status == 0
     subjects = [line.split()[:2] for line in result.stdout.splitlines()]
-    assert subjects == [["ok", word] for word in ("settings", "folder", "database", "storage", "space", "address")]
+    assert subjects == [
+        ["ok", word] for word in ("settings", "folder", "database", "storage", "rows", "space", "address")
+    ]
     assert [path for path in (tmp_path / "data" / "files").rglob("*") if path.is_file()] == []
 
 

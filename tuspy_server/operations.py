@@ -14,6 +14,7 @@ import asyncpg
 from tuspy_server.clock import SystemClock
 from tuspy_server.compose import (
     DATABASE_NAME,
+    FILES_NAME,
     bucket_client,
     longest_life_seconds,
     postgres_options,
@@ -27,12 +28,14 @@ from tuspy_server.stores.postgres.outbox import PostgresOutbox
 from tuspy_server.stores.postgres.pool import Pool
 from tuspy_server.stores.postgres.store import PostgresUploadStore
 from tuspy_server.stores.sqlite import schema as sqlite_schema
+from tuspy_server.stores.sqlite.audit import Audit, look_through
 from tuspy_server.stores.sqlite.database import Database
 from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
 
 MOST_UPLOADS: Final = 1_000_000
 HEARING_SECONDS: Final = 2.0
+AUDIT_SECONDS: Final = 3600.0
 
 
 class SchemaTooOld(Exception):
@@ -81,6 +84,21 @@ async def look_at_expired(settings: Settings) -> Sequence[Upload]:
         return await store.expired(limit=MOST_UPLOADS)
     finally:
         await store.close()
+
+
+async def audit(settings: Settings) -> Audit:
+    """Read every page of the embedded database and hold its rows against the files. Nothing is changed. Beside a
+    running server only the damage says something: files and rows change meanwhile.
+
+    Raises:
+        StoreUnavailable: 503. sqlite3.Error: it cannot be opened.
+    """
+    database = Database(settings.data / DATABASE_NAME, durable=False, deadline_seconds=AUDIT_SECONDS)
+    await database.open_to_look()
+    try:
+        return await database.survey(lambda connection: look_through(connection, settings.data / FILES_NAME))
+    finally:
+        await database.close()
 
 
 async def look_at_schema(settings: Settings) -> Schema:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from tuspy_server import operations
 from tuspy_server.app import TusServer
@@ -15,6 +17,8 @@ from tuspy_server.cli.trouble import reason
 from tuspy_server.edge import server
 from tuspy_server.settings import Settings
 from tuspy_server.stores.folder_lock import FolderInUse
+
+MOST_IDS: Final = 3
 
 
 class Findings:
@@ -127,6 +131,7 @@ async def _check_stores(settings: Settings, findings: Findings) -> bool:
         findings.fine("folder", f"{settings.data.resolve()}")
         findings.fine("database", "opened and read")
         findings.fine("storage", "wrote, synced, read back and deleted a probe")
+        await _audit(settings, findings, served=False)
     return False
 
 
@@ -137,6 +142,36 @@ async def _look_at_database(tus: TusServer, findings: Findings) -> None:
         findings.trouble("database", reason(error))
     else:
         findings.fine("database", f"opened beside it and read; {len(report.expired)} uploads past their expiry")
+        await _audit(tus.settings, findings, served=True)
+
+
+async def _audit(settings: Settings, findings: Findings, *, served: bool) -> None:
+    """Of the rows, and of the files where no server changes them meanwhile."""
+    try:
+        found = await operations.audit(settings)
+    except Exception as error:  # every kind of trouble is a finding
+        findings.trouble("rows", reason(error))
+        return
+    for damage in found.damage:
+        findings.trouble("rows", f"the database is damaged: {' '.join(damage.split())}")
+    if found.damage or served:
+        return
+    if found.short:
+        text = f"{_ids(found.short)} count bytes that are not there: these uploads fail when they are used"
+        findings.doubt("rows", text)
+    if found.unknown:
+        text = f"{_ids(found.unknown)} have a file and no row: was the database restored? Nothing removes these files"
+        findings.doubt("rows", text)
+    if found.ahead:
+        text = f"{_ids(found.ahead)} have more bytes than their row counts ({len(found.whole)} of them all)"
+        findings.doubt("rows", f"{text}, as after a crash or a restore: going on cuts them off, expiry removes them")
+    if not (found.short or found.unknown or found.ahead):
+        findings.fine("rows", f"{found.uploads} uploads, and every byte that they count is in its file")
+
+
+def _ids(upload_ids: Sequence[str]) -> str:
+    shown = ", ".join(upload_ids[:MOST_IDS])
+    return f"{len(upload_ids)} uploads ({shown}{', …' if len(upload_ids) > MOST_IDS else ''})"
 
 
 def _check_space(folder: Path, findings: Findings) -> None:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from tuspy_server.compose.stores import (
     DATABASE_NAME,
+    FILES_NAME,
     MissingExtra,
     Stores,
     bucket_client,
@@ -46,6 +47,7 @@ from tuspy_server.web.streams import Streams, make_streams
 
 __all__ = [
     "DATABASE_NAME",
+    "FILES_NAME",
     "MissingExtra",
     "Parts",
     "Stores",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tuspy_server.clock import SystemClock
+from tuspy_server.compose.belonging import FilesBelong
 from tuspy_server.pages import PagePool
 from tuspy_server.ports import Assemblies, Batches, BlobStore, Outbox, Peers, ProgressBus, UploadStore, Wakeup
 from tuspy_server.settings import Settings
@@ -98,12 +99,14 @@ def pick_stores(settings: Settings, seen: Capabilities | None = None) -> Stores:
             durable=settings.durability == "disk",
             deadline_seconds=settings.storage_seconds,
         )
+        uploads = SqliteUploadStore(database, clock)
         return Stores(
-            uploads=SqliteUploadStore(database, clock),
+            uploads=uploads,
             outbox=SqliteOutbox(database, clock),
             blobs=_files(settings, pool),
             pool=pool,
             lock=FolderLock(settings.data),
+            services=_guards(settings, uploads),
             jobs=SqliteJobs(database, clock),
         )
     rows = PostgresStores(postgres_options(settings))
@@ -116,7 +119,7 @@ def pick_stores(settings: Settings, seen: Capabilities | None = None) -> Stores:
             lock=FolderLock(settings.data),
             news=rows.notifications,
             progress=rows.notifications,
-            services=(rows.notifications,),
+            services=(*_guards(settings, rows.uploads), rows.notifications),
             jobs=rows.jobs,
         )
     client, blobs = _bucket(settings, pool, seen)
@@ -140,6 +143,11 @@ def _files(settings: Settings, pool: PagePool) -> FilesystemBlobStore:
         durable=settings.durability == "disk",
         deadline_seconds=settings.storage_seconds,
     )
+
+
+def _guards(settings: Settings, uploads: UploadStore) -> tuple[Service, ...]:
+    """Without syncs a power cut may take the rows and leave the files: no reason not to start."""
+    return (FilesBelong(settings.data / FILES_NAME, uploads),) if settings.durability == "disk" else ()
 
 
 def postgres_options(settings: Settings) -> PostgresOptions:

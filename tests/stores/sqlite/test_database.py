@@ -18,6 +18,7 @@ from tests.contracts.rows import HOUR, create, event_types, expiry_of, terminate
 from tests.stores.sqlite.rigs import SqliteRig
 from tuspy_server.model import EventType, UploadStatus
 from tuspy_server.protocol.errors import StorageFull, StoreUnavailable
+from tuspy_server.stores.sqlite.audit import look_through
 
 
 @pytest.fixture
@@ -226,6 +227,28 @@ async def test_a_transaction_that_cannot_even_be_rolled_back_ends_no_thread(rig:
     denying = False
     await create(rig.uploads)
     assert (await rig.uploads.count_by_status())[UploadStatus.UPLOADING] == 1
+
+
+async def test_a_damaged_page_is_503_for_what_needs_it_and_found_by_the_audit(tmp_path: Path) -> None:
+    """D08: the client keeps what it has; the row is read on without that page."""
+    rig = SqliteRig(ManualClock(), tmp_path / "damaged.sqlite3")
+    await rig.start()
+    upload = await create(rig.uploads)
+    await rig.stop()
+    with closing(sqlite3.connect(rig.path)) as connection:
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        index = "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_events_1'"
+        page = connection.execute(index).fetchone()[0]
+    with rig.path.open("r+b") as file:
+        file.seek((page - 1) * page_bytes)
+        file.write(bytes(8))
+    await rig.start()
+    with pytest.raises(StoreUnavailable):
+        await create(rig.uploads)
+    assert await rig.uploads.get(upload.id) is not None
+    found = await rig.database.survey(lambda connection: look_through(connection, tmp_path))
+    assert found.damage
+    await rig.stop()
 
 
 async def test_a_disk_that_hangs_is_503_after_its_deadline(tmp_path: Path) -> None:

@@ -14,20 +14,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from tuspy_server.protocol.errors import StorageFull, StoreUnavailable, TryLater
+from tuspy_server.stores.sqlite.opening import is_damage, refuse_a_log_alone, unusable
 from tuspy_server.stores.sqlite.positional import PositionalConnection
 from tuspy_server.stores.sqlite.reserve import Reserve
 from tuspy_server.stores.sqlite.worker import Job, Worker
+
+log = structlog.get_logger("tuspy_server.stores")
 
 Result = TypeVar("Result")
 
 
 class Database:
-    """Runs functions on a connection: `write` in a transaction, `read` and `survey` on a snapshot."""
+    """Runs functions on a connection: `write` in a transaction, `read` and `survey` on a snapshot. `path`: its file."""
 
     def __init__(self, path: Path, *, durable: bool, deadline_seconds: float) -> None:
         """`durable`: whether commits that ask for it are synced to the disk before they are reported."""
-        self._path = path
+        self.path = path
         self._durable = durable
         self._deadline_seconds = deadline_seconds
         self._writer = Worker("tuspy-sqlite-writer", self._connect, self._run_group, deadline_seconds)
@@ -35,6 +40,7 @@ class Database:
         self._surveyor = Worker("tuspy-sqlite-surveyor", self._connect, _run_on_snapshots, deadline_seconds)
         self._reserve = Reserve(path.with_suffix(".reserve"))
         self._syncing: bool | None = None
+        self._damage_told = False
 
     async def open_to_look(self) -> None:
         """Start for `read` and `survey` alone, beside a process that serves the file; nothing is made or changed."""
@@ -45,11 +51,21 @@ class Database:
         await self._reader.start()
         await self._surveyor.start()
 
-    async def open(self) -> None:
-        """Start the threads. Raises `sqlite3.Error` as it is: what hinders the start is for the operator to read."""
-        await self._writer.start()
-        await self._reader.start()
-        await self._surveyor.start()
+    async def open(self, first: Callable[[sqlite3.Connection], object] | None = None) -> None:
+        """Start the threads, and run `first` in a transaction.
+
+        Raises:
+            UnusableDatabase: for the operator to read. StoreUnavailable: 503, the disk hangs.
+        """
+        refuse_a_log_alone(self.path)
+        try:
+            await self._writer.start()
+            await self._reader.start()
+            await self._surveyor.start()
+            if first is not None:
+                await self._result(self._writer, Job(first, synced=True, frees_space=True))
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
 
     async def close(self) -> None:
         """Finish what is queued, then close the connections. May be called twice."""
@@ -100,22 +116,29 @@ class Database:
         return result
 
     async def _run(self, worker: Worker, job: Job) -> Any:
+        try:
+            return await self._result(worker, job)
+        except sqlite3.Error as error:
+            if is_damage(error) and not self._damage_told:
+                self._damage_told = True
+                log.error("database.damaged", path=str(self.path), error=str(error))
+            raise translate(error) from error
+
+    async def _result(self, worker: Worker, job: Job) -> Any:
         worker.submit(job)
         try:
             return await job.future
         except TimeoutError as error:
             raise StoreUnavailable from error
-        except sqlite3.Error as error:
-            raise translate(error) from error
 
     def _connect(self) -> sqlite3.Connection:
         # Names and metadata of files are as private as files; -wal and -shm get the mode of the database. Never opened
         # where it is there: to close any descriptor of it would drop the locks of all connections of this process.
         with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         # isolation_level=None: transactions begin and end where this module says so.
         connection = sqlite3.connect(
-            self._path, isolation_level=None, cached_statements=256, factory=PositionalConnection
+            self.path, isolation_level=None, cached_statements=256, factory=PositionalConnection
         )
         _prepare(connection)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -123,7 +146,7 @@ class Database:
         return connection
 
     def _connect_to_look(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
         _prepare(connection)
         return connection
 
@@ -207,9 +230,9 @@ def _is_full(error: BaseException | None) -> bool:
 
 def translate(error: sqlite3.Error) -> TryLater:
     """The answer that a driver's error becomes. Programming errors pass as they are: they are no trouble that
-    passes."""
+    passes. A damaged page may be mended by the operator, and until then a client is to keep what it has (fault D08)."""
     if _is_full(error):
         return StorageFull()
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.OperationalError) or is_damage(error):
         return StoreUnavailable()
     raise error

@@ -20,6 +20,7 @@ from tuspy_server.ports import (
     NewUpload,
 )
 from tuspy_server.stores.sqlite.database import Database
+from tuspy_server.stores.sqlite.opening import refuse_a_stranger
 from tuspy_server.stores.sqlite.rows import SQL, add_event, add_upload, seconds, to_microseconds, upload_of
 from tuspy_server.stores.sqlite.schema import migrate
 
@@ -33,15 +34,15 @@ class SqliteUploadStore:
 
     async def open(self) -> None:
         """See the port."""
-        await self._database.open()
         now = self._now()
 
         def recover(connection: sqlite3.Connection) -> None:
+            refuse_a_stranger(connection, self._database.path)
             migrate(connection)
             connection.execute(SQL["forget_writers"])
             connection.execute(SQL["release_leases"], {"now": now})
 
-        await self._database.write(recover, frees_space=True)
+        await self._database.open(recover)
 
     async def open_to_look(self) -> None:
         """Open for the methods that change nothing, beside a process that serves the same file."""

@@ -1,0 +1,69 @@
+"""Whether the file is whole, and whether its rows and the files of uploads say the same (fault D09)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tuspy_server.model import UPLOAD_ID
+
+MOST_DAMAGES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        damage: what SQLite says of its pages, at most `MOST_DAMAGES` of it; all below is empty then.
+        uploads: rows of uploads.
+        short: uploads that count bytes which are not there: the files are older, or were lost.
+        unknown: files that no row knows: the database is older.
+        ahead: unfinished uploads whose file goes on past what the row counts, as after a crash, or where the database
+            is older.
+        whole: those of `ahead` whose file has the whole length.
+    """
+
+    damage: Sequence[str] = ()
+    uploads: int = 0
+    short: Sequence[str] = ()
+    unknown: Sequence[str] = ()
+    ahead: Sequence[str] = ()
+    whole: Sequence[str] = ()
+
+
+def look_through(connection: sqlite3.Connection, folder: Path) -> Audit:
+    """Read all of the database, and the size of each file in `folder`. Blocks for as long as that takes."""
+    try:
+        said = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST_DAMAGES})")]
+    except sqlite3.DatabaseError as error:
+        said = [str(error)]
+    if said != ["ok"]:
+        return Audit(damage=said[:MOST_DAMAGES])
+    sizes = _sizes(folder)
+    short, ahead, whole = [], [], []
+    uploads = 0
+    for upload_id, status, offset, length in connection.execute(
+        "SELECT id, status, upload_offset, upload_length FROM uploads"
+    ):
+        uploads += 1
+        size = sizes.pop(upload_id, 0)
+        if status in ("uploading", "completing", "finished") and size < offset:
+            short.append(upload_id)
+        elif status == "uploading" and size > offset:
+            ahead.append(upload_id)
+            if size == length:
+                whole.append(upload_id)
+    return Audit(uploads=uploads, short=short, unknown=sorted(sizes), ahead=ahead, whole=whole)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if UPLOAD_ID.fullmatch(entry.name)}
+    except FileNotFoundError:
+        return {}
