@@ -157,6 +157,8 @@ async def test_empty_changes_change_nothing(make_receiver: MakeReceiver, gates: 
         (None, 400, "rejected"),
         ({"StatusCode": 500, "Body": "no"}, 400, "no"),
         ({"StatusCode": 423}, 400, "rejected"),
+        ({"StatusCode": 403, "Body": None}, 403, "rejected"),
+        ({"StatusCode": None, "Body": "no"}, 400, "no"),
         ({"StatusCode": 403, "Body": "a\r\nSet-Cookie: b"}, 403, "a  Set-Cookie: b"),
     ],
 )

@@ -46,8 +46,10 @@ class _Lenient(BaseModel):
 
 
 class _HttpResponse(_Lenient):
-    status: int = Field(default=0, alias="StatusCode")
-    body: str = Field(default="", alias="Body")
+    """A member that is null is as one that is not there: so it is to tusd."""
+
+    status: int | None = Field(default=None, alias="StatusCode")
+    body: str | None = Field(default=None, alias="Body")
 
 
 class _Storage(_Lenient):
@@ -189,7 +191,8 @@ def _read(answer: Answer) -> _Reply:
 
 def _refusal(reply: _Reply) -> Refused:
     response = reply.response or _HttpResponse()
-    text = "".join(letter if letter.isprintable() else " " for letter in response.body[:MOST_TEXT_CHARACTERS]).strip()
+    body = (response.body or "")[:MOST_TEXT_CHARACTERS]
+    text = "".join(letter if letter.isprintable() else " " for letter in body).strip()
     try:
         return Refused(text or "rejected", response.status or REJECTED)
     except ValueError:  # a status that clients retry would never end
