@@ -76,7 +76,19 @@ async def test_pages_of_uploads(api: Api) -> None:
 
 async def test_tables_are_for_spreadsheets(api: Api) -> None:
     """A name is what a stranger has chosen, and a cell that begins like a formula is one."""
-    names = ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "\t=1", 'a,"b"\r\nc', "plain", " =1", "\uff1d1"]
+    names = [
+        "=cmd|' /C calc'!A0",
+        "+1",
+        "-1",
+        "@x",
+        "\t=1",
+        'a,"b"\r\nc',
+        "plain",
+        " =1",
+        "\uff1d1",
+        "a; =1;b",
+        "a\n=1",
+    ]
     files = [{"name": name, "length": 1} for name in names]
     job = shown(await api.post("/api/jobs", {"files": files}))
     reply = await api.get(f"/api/uploads?job={job['id']}", {"Accept": "text/csv"})
@@ -84,7 +96,9 @@ async def test_tables_are_for_spreadsheets(api: Api) -> None:
     rows = {int(row["number"]): row for row in table(reply.body)}
     for number, name in enumerate(names, 1):
         harmless = name[0] not in "=+-@\t \uff1d"
-        assert rows[number]["name"] == (name if harmless else f"'{name}")
+        # What begins a cell where semicolons separate, and quotes are none.
+        within = name.replace("; =", "; '=").replace("\n=", "\n'=").replace("\t=", "\t'=")
+        assert rows[number]["name"] == (within if harmless else f"'{within}")
     page = await api.get(f"/api/uploads?job={job['id']}&format=csv&limit=4")
     rest = await api.get(f"/api/uploads?job={job['id']}&format=csv&before={page['Next-Before']}&limit=9")
     assert len(table(page.body)) + len(table(rest.body)) == len(names)
@@ -93,6 +107,9 @@ async def test_tables_are_for_spreadsheets(api: Api) -> None:
         await api.get(f"/api/uploads?job={job['id']}", {"Accept": "text/csv", "If-None-Match": reply["ETag"]})
     ).status == 304
     assert (await api.get(f"/api/uploads?job={job['id']}", {"If-None-Match": reply["ETag"]})).status == 200
+    for accept, preferred in (("text/csv, */*", "text/csv"), ("text/csv;q=0.5, */*", "application/json")):
+        reply = await api.get(f"/api/uploads?job={job['id']}", {"Accept": accept})
+        assert reply["Content-Type"].startswith(preferred)
 
 
 async def test_sums(api: Api) -> None:

@@ -50,7 +50,8 @@ def wanted_format(head: RequestHead, query: Mapping[str, str]) -> Format:
         return FORMATS[named]
     weights = _accepted(",".join(head.fields.get("accept", ())))
     csv_weight, json_weight = weights.get("text/csv", 0.0), weights.get(JSON, weights.get("*/*", 0.0))
-    return "csv" if csv_weight > json_weight or (csv_weight and JSON not in weights) else "json"
+    is_named_alone = JSON not in weights and csv_weight == json_weight > 0
+    return "csv" if csv_weight > json_weight or is_named_alone else "json"
 
 
 def _accepted(accept: str) -> dict[str, float]:

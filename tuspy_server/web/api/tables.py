@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -29,6 +30,10 @@ UPLOAD_COLUMNS: Final = (
 
 _FORMULA: Final = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Wide forms too: some spreadsheets take them for the narrow ones."""
+
+_WITHIN: Final = re.compile(f"([;\t\r\n]\\s*+)([{re.escape(''.join(_FORMULA))}]?)")
+"""Where a cell begins for those who separate by semicolons, as half of Europe's spreadsheets do: they know no quotes
+inside of a cell."""
 
 
 def uploads_table(uploads: Iterable[UploadShown]) -> bytes:
@@ -63,5 +68,6 @@ def _cell(value: object) -> object:
     if not isinstance(value, str):
         return "" if value is None else value
     text = value.replace("\0", "")
+    text = _WITHIN.sub(lambda match: f"{match[1]}'{match[2]}" if match[2] else match[1], text)
     begins_badly = text[:1] in ("\t", "\r", "\n") or text.lstrip().startswith(_FORMULA)
-    return f"'{text}" if begins_badly else str(text)
+    return f"'{text}" if begins_badly else text
