@@ -29,9 +29,9 @@ async def test_the_front_page_says_where_uploads_go(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/livez/", "/metrics/", "/nothing", "/files.txt", "//evil.example.net/"])
 async def test_nothing_redirects(server: Served, path: str) -> None:
-    """X17: a redirect would name whatever host the request names."""
+    """X17: a redirect would name whatever host the request names; the answer says the right path."""
     reply = await server.request("GET", path, {"Host": "evil.example.net"})
-    assert reply.status == 404
+    assert (reply.status, reply.body) == (404, b"Not Found: tuspy-server takes tus uploads at /files/\n")
     assert "Location" not in reply
 
 

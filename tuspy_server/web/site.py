@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -52,6 +53,7 @@ class Site:
                 Route("/readyz", self._readyz),
                 Route("/metrics", self._render_metrics),
             ],
+            exception_handlers={404: self._elsewhere, 405: self._elsewhere},
             lifespan=lifespan,
         )
         # Starlette's redirect is absolute, to whatever host the request names (fault X17).
@@ -75,6 +77,13 @@ class Site:
 
     async def _index(self, request: Request) -> Response:
         return PlainTextResponse(f"tuspy-server takes tus uploads at {self._mount}/\n")
+
+    async def _elsewhere(self, request: Request, error: Exception) -> Response:
+        """A client with the wrong URL is told the right one."""
+        if not isinstance(error, HTTPException):
+            raise error
+        text = f"{error.detail}: tuspy-server takes tus uploads at {self._mount}/\n"
+        return PlainTextResponse(text, status_code=error.status_code, headers=error.headers)
 
     async def _livez(self, request: Request) -> Response:
         return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
