@@ -21,6 +21,7 @@ from tuspy_server.uploads.sweeper import SweepReport
 from tuspy_server.web.answers import refuse
 from tuspy_server.web.api.endpoint import PREFIXES
 from tuspy_server.web.api.problems import problem
+from tuspy_server.web.metrics import MOST_COUNTED
 from tuspy_server.web.site import Site
 from tuspy_server.web.streams import PREFIXES as STREAM_PREFIXES
 from tuspy_server.web.streams import refuse_stream
@@ -251,7 +252,8 @@ class TusServer(Registration):
         """Prometheus text."""
         parts = await self._started()
         counts = await parts.stores.uploads.count_by_status()
-        return parts.metrics.render(counts, parts.stores.pool.used_bytes, len(parts.streams.realtime))
+        backlog = await parts.stores.outbox.backlog(MOST_COUNTED)
+        return parts.metrics.render(counts, backlog, parts.stores.pool.used_bytes, len(parts.streams.realtime))
 
 
 async def _open(stores: Stores) -> None:

@@ -113,6 +113,20 @@ class ConsumersContract:
             ("b", DeliveryStatus.WAITING),
         ]
 
+    async def test_what_is_left_to_do_is_counted_as_far_as_is_asked(self, rig: StoreRig) -> None:
+        for _ in range(2):
+            await create(rig.uploads)
+        rig.clock.advance(60)
+        before = await rig.outbox.backlog(100)
+        assert (before.waiting, before.dead, before.lag_seconds) == (0, 0, 60)
+        await relay(rig, "a", "b")
+        dead, delivered = await lease(rig, "a")
+        await rig.outbox.bury(dead, "no")
+        await rig.outbox.delivered([delivered])
+        after = await rig.outbox.backlog(100)
+        assert (after.waiting, after.dead, after.lag_seconds) == (2, 1, 0)
+        assert (await rig.outbox.backlog(1)).waiting == 1
+
     async def test_what_is_dead_is_tried_anew_when_told(self, rig: StoreRig) -> None:
         await create(rig.uploads)
         await relay(rig, "a", "b")

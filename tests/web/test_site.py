@@ -61,6 +61,8 @@ METRICS = {
     "tuspy_swept_purged_rows_total": "counter",
     "tuspy_pool_used_bytes": "gauge",
     "tuspy_streams": "gauge",
+    "tuspy_deliveries": "gauge",
+    "tuspy_relay_lag_seconds": "gauge",
 }
 """The names that dashboards are made of: with their units, as Prometheus wants them."""
 
@@ -94,6 +96,7 @@ async def test_metrics_count_what_happens(server: Served) -> None:
     assert seen["tuspy_commit_duration_seconds_count"] == 2
     assert seen["tuspy_requests_in_flight"] == 0
     assert seen["tuspy_pool_used_bytes"] == 0
+    assert seen['tuspy_deliveries{status="waiting"}'] == seen['tuspy_deliveries{status="dead"}'] == 0
 
 
 async def test_clients_cannot_make_labels(server: Served) -> None:

@@ -19,6 +19,7 @@ from tuspy_server.ports.jobs import (
     file_status,
 )
 from tuspy_server.ports.outbox import (
+    Backlog,
     Consumer,
     Delivery,
     DeliveryFilter,
@@ -51,6 +52,7 @@ __all__ = [
     "BODY_EXTENSION",
     "Assemblies",
     "Assembly",
+    "Backlog",
     "Batches",
     "BlobStore",
     "BlobWriter",

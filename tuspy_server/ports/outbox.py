@@ -74,6 +74,21 @@ class DeliveryRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What is still to be done.
+
+    Attributes:
+        waiting: deliveries that are on their way, or to be tried again.
+        dead: deliveries that were given up.
+        lag_seconds: since the oldest event that has no number yet; 0 where all have theirs.
+    """
+
+    waiting: int
+    dead: int
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
     """Which events a reader wants: all that is given must hold; None or empty for any."""
 
@@ -188,6 +203,10 @@ class Outbox(EventLog, Protocol):
 
     async def deliveries(self, only: DeliveryFilter, limit: int) -> Sequence[DeliveryRecord]:
         """The newest first."""
+        ...
+
+    async def backlog(self, most: int) -> Backlog:
+        """How much there is to do; of each kind of deliveries, `most` are counted, so that it costs little to ask."""
         ...
 
     async def retry_now(self, only: DeliveryFilter) -> int:

@@ -8,8 +8,12 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tuspy_server.model import Upload, UploadStatus
+from tuspy_server.ports import Backlog, DeliveryStatus
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+MOST_COUNTED: Final = 10_000
+"""Deliveries of one status: there may be millions, and to count them takes long."""
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
 
@@ -42,6 +46,13 @@ class Metrics:
         self._cleaned = Counter("tuspy_swept_cleaned_uploads", "Ended uploads whose bytes went.", registry=registry)
         self._purged = Counter("tuspy_swept_purged_rows", "Rows that sweeps deleted.", registry=registry)
         self._streams = Gauge("tuspy_streams", "Streams of events that are open.", registry=registry)
+        self._deliveries = Gauge(
+            "tuspy_deliveries",
+            f"Deliveries of events that wait, and that were given up, each up to {MOST_COUNTED}.",
+            ["status"],
+            registry=registry,
+        )
+        self._lag = Gauge("tuspy_relay_lag_seconds", "Since the oldest event not yet numbered.", registry=registry)
         self._pool = Gauge("tuspy_pool_used_bytes", "Memory that bodies on their way take.", registry=registry)
 
     def received(self, count: int) -> None:
@@ -74,10 +85,15 @@ class Metrics:
             requests = self._requests_of[method, status] = self._requests.labels(method, str(status))
         requests.observe(duration_seconds)
 
-    def render(self, uploads: Mapping[UploadStatus, int], pool_used_bytes: int, streams: int) -> bytes:
+    def render(
+        self, uploads: Mapping[UploadStatus, int], backlog: Backlog, pool_used_bytes: int, streams: int
+    ) -> bytes:
         """The text that Prometheus reads."""
         for status in UploadStatus:
             self._uploads.labels(status.value).set(uploads.get(status, 0))
+        self._deliveries.labels(DeliveryStatus.WAITING.value).set(backlog.waiting)
+        self._deliveries.labels(DeliveryStatus.DEAD.value).set(backlog.dead)
+        self._lag.set(backlog.lag_seconds)
         self._pool.set(pool_used_bytes)
         self._streams.set(streams)
         return generate_latest(self._registry)

@@ -174,6 +174,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "deliveries_waiting": ("a", 100),
     "deliveries_dead": (None, 100),
     "deliveries_of_events": (None, SOME, None, None, 100),
+    "backlog": (1000,),
     "retry_now": ("a", "dead", None, None),
     "replay": ("a", 1000, 1100, None, [], None, None),
     "relay": (100, 500, "channel", "node"),

@@ -31,7 +31,7 @@ SCANS = {"count_by_status", "cleanups", "consumers", "unseen_consumers", "add_de
 """Those that read a whole index, now and then; a table that is nearly always empty; or the few consumers there are."""
 SURVEYS = {"sum_uploads", "quantile_of_durations", "quantile_of_lengths"}
 """Those that read every row, beside all others, when somebody asks for sums."""
-BRIEF = ("USING", "json_each", "CONSTANT ROW", "sqlite_sequence")
+BRIEF = ("USING", "json_each", "CONSTANT ROW", "sqlite_sequence", "(subquery-")
 CONDITIONS = {
     "events": "events.position > :after AND events.upload_id = :upload_id",
     "deliveries": "deliveries.status = 'dead'",

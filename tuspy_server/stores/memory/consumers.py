@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from tuspy_server.model import Event, EventType, Processing, UploadStatus, event_id
 from tuspy_server.ports import (
+    Backlog,
     Consumer,
     DeliveryFilter,
     DeliveryRecord,
@@ -65,6 +66,17 @@ class MemoryConsumers(MemoryEventLog):
             return False
         self._log.consumers[name] = replace(known, disabled_reason=None)
         return True
+
+    async def backlog(self, most: int) -> Backlog:
+        """See the port."""
+        statuses = [each.status for each in self._log.deliveries.values()]
+        unnumbered = self._log.events[self._log.relayed :]
+        lag = (self._clock.now() - unnumbered[0].time).total_seconds() if unnumbered else 0.0
+        return Backlog(
+            waiting=min(statuses.count(DeliveryStatus.WAITING), most),
+            dead=min(statuses.count(DeliveryStatus.DEAD), most),
+            lag_seconds=max(lag, 0.0),
+        )
 
     async def deliveries(self, only: DeliveryFilter, limit: int) -> Sequence[DeliveryRecord]:
         """See the port."""

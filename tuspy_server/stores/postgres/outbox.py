@@ -13,6 +13,7 @@ import structlog
 
 from tuspy_server.model import Event, EventType
 from tuspy_server.ports import (
+    Backlog,
     Consumer,
     Delivery,
     DeliveryFilter,
@@ -190,6 +191,11 @@ class PostgresOutbox(PostgresEventLog):
         else:
             rows = await self._pool.fetch(SQL["deliveries_any"], only.consumer, only.status, limit, repeatable=True)
         return [_record(row) for row in rows]
+
+    async def backlog(self, most: int) -> Backlog:
+        """See the port."""
+        [row] = await self._pool.fetch(SQL["backlog"], most, repeatable=True)
+        return Backlog(waiting=row["waiting"], dead=row["dead"], lag_seconds=row["lag_seconds"])
 
     async def retry_now(self, only: DeliveryFilter) -> int:
         """See the port. What is on its way stays so."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from tuspy_server.model import EventType
 from tuspy_server.ports import (
+    Backlog,
     Consumer,
     DeliveryFilter,
     DeliveryRecord,
@@ -95,6 +96,16 @@ class SqliteConsumers(SqliteEventLog):
         def select(connection: sqlite3.Connection) -> list[DeliveryRecord]:
             rows = connection.execute(text, {**values, "limit": limit})
             return [_delivery_record(row) for row in rows]
+
+        return await self._database.survey(select)
+
+    async def backlog(self, most: int) -> Backlog:
+        """See the port."""
+
+        def select(connection: sqlite3.Connection) -> Backlog:
+            row = connection.execute(SQL["backlog"], {"most": most}).fetchone()
+            lag = 0 if row["oldest"] is None else max(self._now() - row["oldest"], 0)
+            return Backlog(waiting=row["waiting"], dead=row["dead"], lag_seconds=lag / 1_000_000)
 
         return await self._database.survey(select)
 

@@ -102,6 +102,12 @@ RETURNING processing;
 INSERT OR IGNORE INTO events (id, type, upload_id, data, time, tenant, job_id)
 SELECT :id, :type, upload_id, data, :now, tenant, job_id FROM events WHERE position = :position;
 
+-- name: backlog
+SELECT (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE status = 'waiting'
+                              ORDER BY consumer, due_at LIMIT :most)) AS waiting,
+       (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE status = 'dead' ORDER BY position LIMIT :most)) AS dead,
+       (SELECT time FROM events WHERE relayed = 0 ORDER BY position LIMIT 1) AS oldest;
+
 -- name: next_due
 SELECT min(due_at) AS due_at FROM deliveries
 WHERE status = 'waiting' AND consumer = :consumer

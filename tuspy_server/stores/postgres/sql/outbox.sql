@@ -159,6 +159,14 @@ JOIN deliveries USING (position)
 WHERE ($3::text IS NULL OR deliveries.consumer = $3) AND ($4::text IS NULL OR deliveries.status = $4)
 ORDER BY deliveries.position DESC, deliveries.consumer LIMIT $5;
 
+-- name: backlog
+-- In the order of an index, so that the table is never read for it.
+SELECT (SELECT count(*) FROM (SELECT FROM deliveries WHERE status = 'waiting' AND due_at > '-infinity'
+                              ORDER BY consumer, due_at LIMIT $1) AS waiting) AS waiting,
+       (SELECT count(*) FROM (SELECT FROM deliveries WHERE status = 'dead' ORDER BY position LIMIT $1) AS dead) AS dead,
+       coalesce((SELECT greatest(extract(epoch FROM now() - time), 0)::float8 FROM events WHERE position IS NULL
+                 ORDER BY number LIMIT 1), 0) AS lag_seconds;
+
 -- name: retry_now
 -- What is on its way stays so: its lease ends by itself.
 WITH found AS (
