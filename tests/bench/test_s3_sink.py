@@ -142,7 +142,7 @@ def test_a_completion_that_s3_refuses_is_refused(
 
 
 def test_conditions_hold(client: S3Client) -> None:
-    """If-None-Match and If-Match are what keeps a fenced writer's object out."""
+    """If-None-Match is what keeps a fenced writer's object out."""
     etag = client.put_object(Bucket="bench", Key="once", Body=b"1", IfNoneMatch="*")["ETag"]
     for condition in ({"IfNoneMatch": "*"}, {"IfMatch": '"0"'}):
         with pytest.raises(ClientError) as error:

@@ -210,18 +210,13 @@ class MemoryBucket:
         crc32c: int,
         headers: ObjectHeaders,
         if_none_match: bool = False,
-        if_match: str | None = None,
         doubt: Doubt | None = None,
     ) -> str:
         content = b"".join(body)
 
         def effect() -> str:
-            there = self.objects.get(key)
-            if not self.ignores_conditions:
-                if if_none_match and there is not None:
-                    raise PreconditionFailed("PutObject", "PreconditionFailed", 412)
-                if if_match is not None and (there is None or there.etag != if_match):
-                    raise PreconditionFailed("PutObject", "PreconditionFailed", 412)
+            if if_none_match and key in self.objects and not self.ignores_conditions:
+                raise PreconditionFailed("PutObject", "PreconditionFailed", 412)
             self._check(content, crc32c)
             kept = headers if self._keeps_metadata else ObjectHeaders()
             self.objects[key] = Stored(content, self._etag(content), kept, crc32c)

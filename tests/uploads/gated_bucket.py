@@ -127,15 +127,12 @@ class GatedBucket:
         crc32c: int,
         headers: ObjectHeaders,
         if_none_match: bool = False,
-        if_match: str | None = None,
         doubt: Doubt | None = None,
     ) -> str:
         sent = [memoryview(b"".join(body))]
         return await self._call(
             "PutObject",
-            lambda: self._bucket.put_object(
-                key, sent, crc32c=crc32c, headers=headers, if_none_match=if_none_match, if_match=if_match
-            ),
+            lambda: self._bucket.put_object(key, sent, crc32c=crc32c, headers=headers, if_none_match=if_none_match),
             doubt,
         )
 

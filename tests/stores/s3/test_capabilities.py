@@ -50,7 +50,6 @@ async def test_rclone(client: S3Client) -> None:
     assert capabilities.stores, capabilities.findings
     assert not capabilities.verifies_crc32c
     assert not capabilities.obeys_if_none_match
-    assert not capabilities.obeys_if_match
     assert not capabilities.copies_parts
     assert not capabilities.replaces_parts
     assert capabilities.checks_etags
@@ -68,7 +67,6 @@ async def test_moto(client: S3Client) -> None:
     assert capabilities.stores, capabilities.findings
     assert not capabilities.verifies_crc32c
     assert capabilities.obeys_if_none_match
-    assert capabilities.obeys_if_match
     assert capabilities.copies_parts
     assert capabilities.replaces_parts
     assert capabilities.checks_etags

@@ -35,7 +35,6 @@ class Bucket(Protocol):
         crc32c: int,
         headers: ObjectHeaders,
         if_none_match: bool = False,
-        if_match: str | None = None,
         doubt: Doubt | None = None,
     ) -> str:
         """PutObject; returns the ETag. With a condition it is not repeated after an unknown outcome.

@@ -38,7 +38,6 @@ class Capabilities:
             `checksums` is `auto` (fault S16).
         verifies_crc32c: a wrong one is refused (fault S14).
         obeys_if_none_match: a second put on a key is refused (fault S19).
-        obeys_if_match: a put over another object than the one meant is refused.
         copies_parts: UploadPartCopy.
         replaces_parts: a part's number can be given other bytes (fault S22).
         checks_etags: Complete refuses a part of another ETag.
@@ -51,7 +50,6 @@ class Capabilities:
     accepts_crc32c: bool
     verifies_crc32c: bool
     obeys_if_none_match: bool
-    obeys_if_match: bool
     copies_parts: bool
     replaces_parts: bool
     checks_etags: bool
@@ -90,7 +88,6 @@ async def probe(bucket: Bucket, prefix: str = "tmp/probe/") -> Capabilities:
         accepts_crc32c=facts.accepts_crc32c,
         verifies_crc32c=facts.verifies_crc32c,
         obeys_if_none_match=facts.obeys_if_none_match,
-        obeys_if_match=facts.obeys_if_match,
         copies_parts=facts.copies_parts,
         replaces_parts=facts.replaces_parts,
         checks_etags=facts.checks_etags,
@@ -135,11 +132,6 @@ def _judged(facts: Facts, lifecycle: Lifecycle | None, *, sent: bool) -> list[Fi
             not facts.obeys_if_none_match,
             "warning",
             "The store ignores If-None-Match: objects get keys of their own, and keys chosen by hooks are refused.",
-        ),
-        (
-            facts.obeys_if_none_match and not facts.obeys_if_match,
-            "warning",
-            "The store ignores If-Match: an object of a fenced writer cannot be replaced safely.",
         ),
         (
             sent and not facts.accepts_crc32c,

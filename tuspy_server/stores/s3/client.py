@@ -108,7 +108,6 @@ class S3Client:
         crc32c: int,
         headers: ObjectHeaders,
         if_none_match: bool = False,
-        if_match: str | None = None,
         doubt: Doubt | None = None,
     ) -> str:
         """See `Bucket`."""
@@ -118,11 +117,8 @@ class S3Client:
             sent["content-disposition"] = headers.content_disposition
         if if_none_match:
             sent["if-none-match"] = "*"
-        if if_match is not None:
-            sent["if-match"] = f'"{if_match}"'
-        once = if_none_match or if_match is not None
         put = self._putting("PutObject", key, "", sent, body, crc32c)
-        answer = await self._calls.run("PutObject", put, repeats_unknown=not once, doubt=doubt)
+        answer = await self._calls.run("PutObject", put, repeats_unknown=not if_none_match, doubt=doubt)
         return _etag("PutObject", answer)
 
     async def upload_part(

@@ -66,7 +66,7 @@ class InvalidPart(S3Error):
 
 
 class PreconditionFailed(S3Error):
-    """412: `If-None-Match` or `If-Match` does not hold."""
+    """412: `If-None-Match` does not hold."""
 
 
 class ConditionalConflict(S3Error):

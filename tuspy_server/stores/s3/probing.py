@@ -40,7 +40,6 @@ class Facts:
     accepts_crc32c: bool = False
     verifies_crc32c: bool = False
     obeys_if_none_match: bool = False
-    obeys_if_match: bool = False
     copies_parts: bool = False
     replaces_parts: bool = False
     checks_etags: bool = False
@@ -76,14 +75,14 @@ class Prober:
             S3Error: of a call that a server cannot do without.
         """
         self.doing = "write an object"
-        etag = await self._first_put()
+        await self._first_put()
         self.doing = "read an object back"
         await self._read_back()
         self.doing = "list objects"
         if self._key("object") not in await self._bucket.list_objects(self._prefix):
             raise S3Error("ListObjectsV2", "NotListed", 200)
         self.doing = "put objects with conditions"
-        await self._conditions(etag)
+        await self._conditions()
         await self._wrong_checksum()
         self.doing = "upload in parts"
         await self._scratch_multipart()
@@ -121,20 +120,15 @@ class Prober:
                 await self._bucket.abort_multipart(key, multipart_id)
             await self._bucket.delete_objects([key for key in found if _is_stale(key.removeprefix(self._all))])
 
-    async def _put(self, name: str, *, if_none_match: bool = False, if_match: str | None = None) -> str:
+    async def _put(self, name: str, *, if_none_match: bool = False) -> str:
         return await self._bucket.put_object(
-            self._key(name),
-            self._content,
-            crc32c=self._crc32c,
-            headers=_HEADERS,
-            if_none_match=if_none_match,
-            if_match=if_match,
+            self._key(name), self._content, crc32c=self._crc32c, headers=_HEADERS, if_none_match=if_none_match
         )
 
-    async def _first_put(self) -> str:
+    async def _first_put(self) -> None:
         if self._bucket.sends_crc32c:
             try:
-                etag = await self._put("object")
+                await self._put("object")
             except (AccessDenied, QuotaExceeded):
                 # Some stores answer 403 to a checksum that they do not know: told apart by leaving it out.
                 self._bucket.sends_crc32c = False
@@ -144,8 +138,8 @@ class Prober:
                 self._bucket.sends_crc32c = False
             else:
                 self.facts.accepts_crc32c = True
-                return etag
-        return await self._put("object")
+                return
+        await self._put("object")
 
     async def _read_back(self) -> None:
         facts = await self._bucket.head_object(self._key("object"))
@@ -158,20 +152,18 @@ class Prober:
         if whole != self._content or middle != self._content[0][10:20]:
             raise S3Error("GetObject", "OtherBytes", 200)
 
-    async def _conditions(self, etag: str) -> None:
+    async def _conditions(self) -> None:
         try:
             await self._put("new", if_none_match=True)
-            self.facts.obeys_if_none_match = await self._is_refused("object", if_none_match=True)
-            await self._put("object", if_match=etag)
-            self.facts.obeys_if_match = await self._is_refused("object", if_match=_WRONG_ETAG)
+            self.facts.obeys_if_none_match = await self._is_refused("object")
         except S3Error as error:
             if error.passes:
                 raise
-            # It refuses the headers themselves, or keeps to neither meaning: as good as ignoring them.
+            # It refuses the header itself, or does not keep to its meaning: as good as ignoring them.
 
-    async def _is_refused(self, name: str, *, if_none_match: bool = False, if_match: str | None = None) -> bool:
+    async def _is_refused(self, name: str) -> bool:
         try:
-            await self._put(name, if_none_match=if_none_match, if_match=if_match)
+            await self._put(name, if_none_match=True)
         except PreconditionFailed:
             return True
         return False

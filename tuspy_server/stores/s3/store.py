@@ -84,7 +84,7 @@ class S3BlobStore:
 
     def adapt(self, capabilities: Capabilities) -> None:
         """Do without what the store cannot do."""
-        fenced = capabilities.obeys_if_none_match and capabilities.obeys_if_match and capabilities.keeps_metadata
+        fenced = capabilities.obeys_if_none_match and capabilities.keeps_metadata
         self._shared = replace(self._shared, puts_single=fenced)
         self._copies_parts = capabilities.copies_parts
 
