@@ -140,13 +140,16 @@ class BucketWorld(World):
         placement = upload.placement
         assert placement is not None
         there = self.bucket.objects.get(placement.key)
-        if upload.status is not UploadStatus.UPLOADING and there is not None:
+        multipart = self.bucket.multiparts.get(placement.multipart_id or "")
+        # What is being put together may replace an earlier writer's object.
+        if there is not None and (
+            upload.status is UploadStatus.FINISHED or (upload.status is UploadStatus.COMPLETING and multipart is None)
+        ):
             return there.content, len(there.content)
         if upload.status is UploadStatus.FINISHED:
             return b"", 0
         recorded = self.loop.do(self.uploads.assembly(upload.id))
         parts = {part.part_number: part for part in recorded.parts}
-        multipart = self.bucket.multiparts.get(placement.multipart_id or "")
         content = b""
         while True:
             part = parts.get(len(content) // placement.part_bytes + 1)
