@@ -129,6 +129,12 @@ async def test_an_expiry_of_its_own_slides_where_the_settings_know_none(rig: Lif
     assert upload.expires_at == upload.created_at + timedelta(seconds=110)
 
 
+async def test_an_expiry_beyond_all_calendars_is_that_of_the_cap(rig: LifecycleRig, asked: Asked) -> None:
+    asked.creation = Creation(expires_seconds=1e300)
+    upload = await rig.patch(await create(rig), 0, b"01")
+    assert upload.expires_at == upload.created_at + timedelta(days=36500)
+
+
 @pytest.mark.parametrize("length", [11, 1000])
 async def test_what_is_too_long_is_not_made(rig: LifecycleRig, asked: Asked, length: int) -> None:
     asked.creation = Creation(most_bytes=10)

@@ -160,7 +160,7 @@ async def test_a_write_that_fails_is_one_readers(serve: Serve) -> None:
         failed.append(body)
         raise RuntimeError
 
-    async with EventSource(server.port) as first, EventSource(server.port) as second:
+    async with asyncio.timeout(20), EventSource(server.port) as first, EventSource(server.port) as second:
         for source in (first, second):
             await source.next("live")
         stream = next(iter(realtime_of(server)._streams))

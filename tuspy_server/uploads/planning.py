@@ -14,7 +14,7 @@ from tuspy_server.model import UPLOAD_ID
 from tuspy_server.ports import Creation, NewFile, NewUpload, Proposal
 from tuspy_server.protocol.errors import HookFailed, IdTaken, TypeNotAllowed, UploadTooLarge
 from tuspy_server.protocol.fields import MAX_INTEGER
-from tuspy_server.uploads.means import Means
+from tuspy_server.uploads.means import NO_CAP_SECONDS, Means
 
 log = structlog.get_logger("tuspy_server.uploads")
 
@@ -69,12 +69,14 @@ class Planning:
         # A job's uploads are of the job's tenant.
         is_free = creation.tenant is not None and proposal.job_id is None
         tenant = creation.tenant if is_free else proposal.request.grant.tenant
+        # No calendar has an end for what a hook may ask for.
+        idle_seconds = None if creation.expires_seconds is None else min(creation.expires_seconds, NO_CAP_SECONDS)
         return NewUpload(
             id=upload_id,
             upload_length=proposal.upload_length,
             upload_metadata=proposal.upload_metadata,
             writer=None,
-            lifetime=self._means.options.lifetime_of(creation.expires_seconds),
+            lifetime=self._means.options.lifetime_of(idle_seconds),
             placement=self._means.blobs.place(
                 upload_id, proposal.upload_length, tenant=tenant, key=creation.key, bucket=creation.bucket
             ),
@@ -82,7 +84,7 @@ class Planning:
             job_id=proposal.job_id,
             trusted_metadata=dict(creation.trusted_metadata),
             most_bytes=creation.most_bytes,
-            idle_seconds=creation.expires_seconds,
+            idle_seconds=idle_seconds,
         )
 
 
