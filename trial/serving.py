@@ -71,8 +71,8 @@ def serve(port: int, data: Path) -> int:
                 env={**os.environ, **bucket.environment},
                 start_new_session=True,
             )
-            lifeline.watch(server)
             stack.callback(_end_server, server)
+            lifeline.watch(server)
         told = _pass_on(server)
         code = server.wait()
         # A server that was still being imported ends by the signal; that is as good an end.

@@ -283,5 +283,5 @@ async def _close(stores: Stores) -> None:
 
 
 async def _check(stores: Stores) -> None:
-    await stores.uploads.count_by_status()
+    await stores.uploads.has_any()
     await stores.blobs.check()

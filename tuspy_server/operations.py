@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 import asyncpg
@@ -28,7 +29,7 @@ from tuspy_server.stores.postgres.outbox import PostgresOutbox
 from tuspy_server.stores.postgres.pool import Pool
 from tuspy_server.stores.postgres.store import PostgresUploadStore
 from tuspy_server.stores.sqlite import schema as sqlite_schema
-from tuspy_server.stores.sqlite.audit import Audit, look_through
+from tuspy_server.stores.sqlite.audit import Audit, damage_of, look_through
 from tuspy_server.stores.sqlite.database import Database
 from tuspy_server.stores.sqlite.outbox import SqliteOutbox
 from tuspy_server.stores.sqlite.store import SqliteUploadStore
@@ -86,9 +87,9 @@ async def look_at_expired(settings: Settings) -> Sequence[Upload]:
         await store.close()
 
 
-async def audit(settings: Settings) -> Audit:
+async def audit(settings: Settings, *, served: bool) -> Audit:
     """Read every page of the embedded database and hold its rows against the files. Nothing is changed. Beside a
-    running server only the damage says something: files and rows change meanwhile.
+    running server, `served`, it looks for damage alone: files and rows change meanwhile.
 
     Raises:
         StoreUnavailable: 503. sqlite3.Error: it cannot be opened.
@@ -96,6 +97,8 @@ async def audit(settings: Settings) -> Audit:
     database = Database(settings.data / DATABASE_NAME, durable=False, deadline_seconds=AUDIT_SECONDS)
     await database.open_to_look()
     try:
+        if served:
+            return Audit(damage=await database.survey(partial(damage_of, quick=True)))
         return await database.survey(lambda connection: look_through(connection, settings.data / FILES_NAME))
     finally:
         await database.close()

@@ -217,8 +217,10 @@ class UploadEndingsContract:
         assert await rig.uploads.commit(commit(lost, 1)) is None
 
     async def test_counts_are_by_status(self, rig: StoreRig) -> None:
+        assert not await rig.uploads.has_any()
         for status in (UploadStatus.EXPIRED, UploadStatus.FAILED, UploadStatus.FINISHED, UploadStatus.UPLOADING):
             await in_status(rig, status)
+            assert await rig.uploads.has_any()
         await create(rig.uploads)
         counts = {status: count for status, count in (await rig.uploads.count_by_status()).items() if count}
         assert counts == {

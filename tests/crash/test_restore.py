@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -187,11 +187,15 @@ async def test_a_log_whose_database_is_away_is_kept(whole_folder: Path, tmp_path
     assert log.read_bytes() == OTHER
 
 
-async def test_files_that_nothing_synced_hinder_no_start(tmp_path: Path) -> None:
-    """With `durability = "process"` a power cut may take the rows alone."""
+@pytest.mark.parametrize("durability", ["process", "disk"])
+async def test_files_that_nothing_synced_hinder_no_start(
+    tmp_path: Path, durability: Literal["process", "disk"]
+) -> None:
+    """With `durability = "process"` a power cut may take the rows alone. Folders are nobody's upload."""
     data = tmp_path / "data"
-    (data / "files").mkdir(parents=True)
-    (data / "files" / ("0" * 32)).write_bytes(b"abc")
-    tus = TusServer(Settings(data=data, durability="process"))
+    (data / "files" / "moved_away").mkdir(parents=True)
+    if durability == "process":
+        (data / "files" / ("0" * 32)).write_bytes(b"abc")
+    tus = TusServer(Settings(data=data, durability=durability))
     async with tus.lifespan():
         await tus.check()

@@ -132,6 +132,9 @@ class GatedUploadStore:
     async def count_by_status(self) -> Mapping[UploadStatus, int]:
         return await self._store.count_by_status()
 
+    async def has_any(self) -> bool:
+        return await self._store.has_any()
+
 
 class GatedBlobWriter:
     """See `ports.BlobWriter`. With `fails_for_good` a sync that failed is not tried again: a disk's promise (fault

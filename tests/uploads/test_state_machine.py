@@ -85,7 +85,7 @@ def run(machine: type[UploadsMachine], examples: int, steps: int) -> None:
 
 def test_the_invariants_hold_in_memory() -> None:
     """I1 to I8 and I12; faults C01 to C07, C10, C11, K01 to K04, N01 to N04."""
-    run(UploadsMachine, examples=500, steps=40)
+    run(UploadsMachine, examples=250, steps=40)
 
 
 def test_the_invariants_hold_on_sqlite_and_files() -> None:
@@ -95,7 +95,7 @@ def test_the_invariants_hold_on_sqlite_and_files() -> None:
 
 def test_the_invariants_hold_on_a_bucket() -> None:
     """The same, with two processes; faults K05 to K08, S01, S02, S05 to S08."""
-    run(BucketMachine, examples=150, steps=40)
+    run(BucketMachine, examples=100, steps=40)
 
 
 def test_the_invariants_hold_on_a_lax_bucket() -> None:
@@ -104,8 +104,8 @@ def test_the_invariants_hold_on_a_lax_bucket() -> None:
 
 def test_the_invariants_hold_where_pre_finish_is_asked() -> None:
     """And nothing is finished that it has not seen."""
-    run(AskedMachine, examples=300, steps=40)
-    run(AskedBucketMachine, examples=80, steps=40)
+    run(AskedMachine, examples=150, steps=40)
+    run(AskedBucketMachine, examples=60, steps=40)
 
 
 @pytest.mark.long

@@ -90,7 +90,7 @@ def play_twice(machine: type[UploadsMachine], histories: list[History], examples
 
 @pytest.mark.usefixtures("uneven_threads")
 def test_threads_of_any_speed_make_the_same_history(histories: list[History]) -> None:
-    play_twice(DiskMachine, histories, 20)
+    play_twice(DiskMachine, histories, 10)
 
 
 @pytest.mark.long

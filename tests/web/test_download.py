@@ -138,6 +138,7 @@ async def test_a_file_that_is_not_the_one_meant_is_412(server: Served, target: s
     for fields, status in (
         ({"If-Match": etag} | rest, 206),
         ({"If-Match": f'"other", {etag}', "If-Unmodified-Since": before}, 200),
+        ({"If-Match": '"other"', "if-match": etag}, 200),  # on two lines
         ({"If-Match": "*"}, 200),
         ({"If-Match": f"W/{etag}"}, 412),
         ({"If-Match": '"other"', "If-None-Match": etag} | rest, 412),

@@ -50,6 +50,10 @@ class FailingStore(MemoryUploadStore):
         self._fail()
         return await super().count_by_status()
 
+    async def has_any(self) -> bool:
+        self._fail()
+        return await super().has_any()
+
     @contextmanager
     def failing(self, trouble: Exception) -> Iterator[None]:
         self.trouble = trouble

@@ -148,7 +148,7 @@ async def _look_at_database(tus: TusServer, findings: Findings) -> None:
 async def _audit(settings: Settings, findings: Findings, *, served: bool) -> None:
     """Of the rows, and of the files where no server changes them meanwhile."""
     try:
-        found = await operations.audit(settings)
+        found = await operations.audit(settings, served=served)
     except Exception as error:  # every kind of trouble is a finding
         findings.trouble("rows", reason(error))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tuspy_server.model import UPLOAD_ID
@@ -13,10 +14,11 @@ from tuspy_server.ports import UploadStore
 class FilesWithoutRows(OSError):
     """The folder holds files of uploads, and the database not one row."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, file: Path) -> None:
         super().__init__(
-            f"{folder.absolute()} holds files of uploads, but the database knows none: it is new, or another one, or "
-            "its log is missing. Restore it from its backup, or move the files away to begin anew"
+            f"{file.parent.absolute()} holds files of uploads, but the database knows none, such as {file.name}: it is "
+            "new, or another one, or its log is missing. Restore it from its backup; or move the files away, and begin "
+            "anew"
         )
 
 
@@ -34,15 +36,16 @@ class FilesBelong:
         Raises:
             FilesWithoutRows: they do not belong together.
         """
-        if await asyncio.to_thread(self._holds_any) and not await self._uploads.count_by_status():
-            raise FilesWithoutRows(self._folder)
+        file = await asyncio.to_thread(self._any_file)
+        if file is not None and not await self._uploads.has_any():
+            raise FilesWithoutRows(file)
 
     async def close(self) -> None:
         """There is nothing to close."""
 
-    def _holds_any(self) -> bool:
-        try:
-            with os.scandir(self._folder) as entries:
-                return any(UPLOAD_ID.fullmatch(entry.name) for entry in entries)
-        except FileNotFoundError:
-            return False
+    def _any_file(self) -> Path | None:
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if UPLOAD_ID.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    return Path(entry.path)
+        return None

@@ -163,7 +163,8 @@ class RequestBody:
             self._take(data[:count])
             return count
         pieces, count = self.decoder.decode(data)
-        self.comes_small = len(pieces) * SMALL_CHUNK_BYTES > count
+        if pieces:
+            self.comes_small = len(pieces) * SMALL_CHUNK_BYTES > count
         if len(pieces) > MANY_PIECES:
             pieces = [memoryview(b"".join(pieces))]
         for piece in pieces:

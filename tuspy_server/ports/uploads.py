@@ -102,6 +102,10 @@ class UploadStore(Protocol):
         """How many rows each status has; statuses without rows may be absent."""
         ...
 
+    async def has_any(self) -> bool:
+        """Whether there is a row, of whatever status; at no more cost where there are millions."""
+        ...
+
 
 class Assemblies(Protocol):
     """Uploads whose storage needs calls after their last byte: rows in status completing. Only a store that is used

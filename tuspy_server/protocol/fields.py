@@ -63,6 +63,11 @@ class RequestHead:
             raise InvalidHeader(name, "sent twice with different values")
         return values[0]
 
+    def every(self, name: str) -> str | None:
+        """The value of a field that is a list, which may be on several lines (RFC 9110 5.3); None if not sent."""
+        values = self.fields.get(name.lower())
+        return None if values is None else ",".join(values)
+
     def integer(self, name: str) -> int | None:
         """A non-negative integer of at most 19 ASCII digits, within 64 bits; None if it was not sent.
 

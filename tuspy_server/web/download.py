@@ -79,7 +79,7 @@ def decide_download(head: RequestHead, upload: Upload) -> Download:
 
 def _is_the_one_meant(head: RequestHead, upload: Upload) -> bool:
     """RFC 9110 13.2.2, 1 and 2: whoever has begun with another file must not go on with this one."""
-    if_match = head.one("If-Match")
+    if_match = head.every("If-Match")
     if if_match is not None:
         tags = {tag.strip() for tag in if_match.split(",")}
         return "*" in tags or f'"{upload.id}"' in tags
@@ -88,7 +88,7 @@ def _is_the_one_meant(head: RequestHead, upload: Upload) -> bool:
 
 
 def _not_modified(head: RequestHead, upload: Upload) -> bool:
-    if_none_match = head.one("If-None-Match")
+    if_none_match = head.every("If-None-Match")
     if if_none_match is not None:
         tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
         return "*" in tags or f'"{upload.id}"' in tags

@@ -156,4 +156,8 @@ class MemoryUploadStore(MemoryAssemblies, MemoryJobs, MemoryCatalogue):
         statuses = [upload.status for upload in self._table.uploads.values()]
         return {status: statuses.count(status) for status in set(statuses)}
 
+    async def has_any(self) -> bool:
+        """See the port."""
+        return bool(self._table.uploads)
+
     # --- helpers -------------------------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ from tuspy_server.stores.postgres.schema import statements
 log = structlog.get_logger("tuspy_server.stores.postgres")
 
 SQL: Final = statements()
+FULL_SHARE: Final = 0.99
+"""Of the queue of NOTIFY: before version 17 one that takes no more is said to be a little less than full."""
+
 FULL_SECONDS: Final = 10.0
 """After a NOTIFY has found its queue full, or has it still, before this is looked at."""
 
@@ -134,7 +137,8 @@ class PostgresOutbox(PostgresEventLog):
             return channel
         if now < self._full_until:
             return None
-        if await self._pool.fetch_value(SQL["queue_usage"], repeatable=True) >= 1:
+        [usage] = await self._pool.fetch(SQL["queue_usage"], repeatable=True, urgent=True)
+        if usage[0] >= FULL_SHARE:
             self._full_until = now + FULL_SECONDS
             return None
         self._full_until = None

@@ -166,6 +166,10 @@ class PostgresUploadStore(PostgresAssemblies):
         rows = await self._pool.fetch(SQL["count_by_status"], repeatable=True)
         return {UploadStatus(row["status"]): row["uploads"] for row in rows}
 
+    async def has_any(self) -> bool:
+        """See the port."""
+        return bool(await self._pool.fetch_value(SQL["has_any"], repeatable=True))
+
     async def _release_dead(self, batches: int | None = None) -> int:
         # A node that has been killed is dead only when its heart has been silent for long enough, often after the start
         # of the one that takes its place.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,14 +37,22 @@ class Audit:
     whole: Sequence[str] = ()
 
 
-def look_through(connection: sqlite3.Connection, folder: Path) -> Audit:
-    """Read all of the database, and the size of each file in `folder`. Blocks for as long as that takes."""
+def damage_of(connection: sqlite3.Connection, *, quick: bool) -> Sequence[str]:
+    """What SQLite says of the pages. Blocks for as long as it takes to read them; `quick`: without the indexes, for
+    while it is read, the log of a running server grows."""
     try:
-        said = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST_DAMAGES})")]
+        check = "quick_check" if quick else "integrity_check"
+        said = [str(row[0]) for row in connection.execute(f"PRAGMA {check}({MOST_DAMAGES})")]
     except sqlite3.DatabaseError as error:
         said = [str(error)]
-    if said != ["ok"]:
-        return Audit(damage=said[:MOST_DAMAGES])
+    return [] if said == ["ok"] else said[:MOST_DAMAGES]
+
+
+def look_through(connection: sqlite3.Connection, folder: Path) -> Audit:
+    """Read all of the database, and the size of each file in `folder`. Blocks for as long as that takes."""
+    damage = damage_of(connection, quick=False)
+    if damage:
+        return Audit(damage=damage)
     sizes = _sizes(folder)
     short, ahead, whole = [], [], []
     uploads = 0
@@ -62,8 +71,10 @@ def look_through(connection: sqlite3.Connection, folder: Path) -> Audit:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if UPLOAD_ID.fullmatch(entry.name)}
-    except FileNotFoundError:
-        return {}
+    sizes: dict[str, int] = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if UPLOAD_ID.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):  # it has gone since
+                    sizes[entry.name] = entry.stat().st_size
+    return sizes

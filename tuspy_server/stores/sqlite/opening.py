@@ -42,7 +42,7 @@ def refuse_a_log_alone(path: Path) -> None:
 
 
 def refuse_a_stranger(connection: sqlite3.Connection, path: Path) -> None:
-    """Before the first statement that changes anything.
+    """Before the first statement that changes a table.
 
     Raises:
         UnusableDatabase: another program made the tables. Those with an underscore in front are of a tool that copies

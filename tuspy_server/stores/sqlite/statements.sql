@@ -103,5 +103,8 @@ WHERE id IN (SELECT id FROM uploads
                AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = uploads.job_id)
              LIMIT :limit);
 
+-- name: has_any
+SELECT id FROM uploads WHERE id > '' LIMIT 1;
+
 -- name: count_by_status
 SELECT status, count(*) AS uploads FROM uploads GROUP BY status;

@@ -176,6 +176,10 @@ class SqliteUploadStore:
 
         return await self._database.read(select)
 
+    async def has_any(self) -> bool:
+        """See the port."""
+        return await self._database.read(lambda connection: connection.execute(SQL["has_any"]).fetchone() is not None)
+
     def _now(self) -> int:
         return to_microseconds(self._clock.now())
 

@@ -31,7 +31,7 @@ UPLOAD_COLUMNS: Final = (
 _FORMULA: Final = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Wide forms too: some spreadsheets take them for the narrow ones."""
 
-_WITHIN: Final = re.compile(f"([;\t\r\n]\\s*+)([{re.escape(''.join(_FORMULA))}]?)")
+_WITHIN: Final = re.compile(f'([;\t\r\n][\\s"]*+)([{re.escape("".join(_FORMULA))}]?)')
 """Where a cell begins for those who separate by semicolons, as half of Europe's spreadsheets do: they know no quotes
 inside of a cell."""
 
