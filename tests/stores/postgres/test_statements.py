@@ -148,6 +148,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cleanups": (100,),
     "cleanup": (SOME,),
     "cleaned": ([SOME], ["terminated"]),
+    "has_any": (),
     "purge": (30 * HOUR * 24, 30 * HOUR * 24, 100),
     "beat": ("node-2", HOUR),
     "stop_beating": ("node-2",),

@@ -168,7 +168,7 @@ class PostgresUploadStore(PostgresAssemblies):
 
     async def has_any(self) -> bool:
         """See the port."""
-        return bool(await self._pool.fetch_value(SQL["has_any"], repeatable=True))
+        return await self._pool.fetch_row(SQL["has_any"], repeatable=True) is not None
 
     async def _release_dead(self, batches: int | None = None) -> int:
         # A node that has been killed is dead only when its heart has been silent for long enough, often after the start

@@ -142,7 +142,7 @@ WITH gone AS MATERIALIZED (
 SELECT (SELECT count(*) FROM gone_uploads) + (SELECT count(*) FROM old_events) AS purged;
 
 -- name: has_any
-SELECT EXISTS (SELECT FROM uploads ORDER BY id LIMIT 1);
+SELECT id FROM uploads ORDER BY id LIMIT 1;
 
 -- name: count_by_status
 SELECT status, count(*) AS uploads FROM uploads GROUP BY status;
