@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import asyncpg
 import pytest
 
+from tests.docs.pages import DOCS, served
 from tests.support.cli import run
 from tests.support.client import TusUpload, make_bytes, request, sha256
 from tests.support.fixtures import MakeServer
 from tests.support.process import ServerProcess
+from tests.web.served import settings, upload_id
 from tuspy_server import Settings, TusServer
 from tuspy_server.cli.trouble import reason
 
 CONTENT = make_bytes(100_000, seed=9)
 OTHER = make_bytes(100_000, seed=90)
-NEW_EXPIRY = (
-    "UPDATE uploads SET expires_at = (unixepoch() + 7 * 86400) * 1000000"
-    " WHERE status = 'uploading' AND expires_at IS NOT NULL"
-)
-"""As in docs/how-to/backup.md."""
+
+
+def new_expiry(tool: str) -> str:
+    """The statement of docs/how-to/backup.md that gives unfinished uploads new time, for `sqlite3` or `psql`."""
+    page = (DOCS / "how-to" / "backup.md").read_text("utf-8")
+    found = re.search(rf'^ *\$ {tool} [^\n]*?"(UPDATE uploads [^"]+)"', page, re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def begun(server: ServerProcess, count: int) -> TusUpload:
@@ -77,7 +85,7 @@ def test_an_older_database_offers_no_byte_that_is_not_there(make_server: MakeSer
 
     shutil.copy(tmp_path / "copy", path)
     query(path, f"UPDATE uploads SET expires_at = 1 WHERE id = '{expired.id}'")
-    query(path, NEW_EXPIRY)
+    query(path, new_expiry("sqlite3"))
     said = run(tmp_path, "check", "--data", str(server.data), "--port", "0").stdout
     assert f"1 uploads ({gone.id}) count bytes that are not there" in said
     assert f"1 uploads ({late.id}) have a file and no row" in said
@@ -101,6 +109,20 @@ def test_an_older_database_offers_no_byte_that_is_not_there(make_server: MakeSer
     assert request("HEAD", late.url).status == 404
     assert server.file_of(late.id).read_bytes() == CONTENT, "left for the operator"
     assert finished_events(server, done) == events_before
+
+
+async def test_unfinished_uploads_are_given_time_on_postgres(postgres_dsn: str, tmp_path: Path) -> None:
+    """D09: by the statement of the page, those alone that would expire."""
+    async with served(TusServer(settings(tmp_path, database_url=postgres_dsn))) as server:
+        upload = upload_id(await server.create(5))
+        connection = await asyncpg.connect(postgres_dsn)
+        try:
+            await connection.execute("UPDATE uploads SET expires_at = now() - interval '1 day'")
+            assert await connection.execute(new_expiry("psql")) == "UPDATE 1"
+            left = await connection.fetchval("SELECT expires_at - now() FROM uploads WHERE id = $1", upload)
+            assert timedelta(days=6) < left <= timedelta(days=7)
+        finally:
+            await connection.close()
 
 
 # --- databases that cannot be served ---------------------------------------------------------------------------------
@@ -152,7 +174,7 @@ async def try_to_start(data: Path) -> str:
     tus = TusServer(Settings(data=data))
     try:
         await tus.start()
-    except Exception as error:
+    except Exception as error:  # whatever hinders it
         return reason(error)
     await tus.stop()
     raise AssertionError("it has started")
